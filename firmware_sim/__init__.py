@@ -1,0 +1,1 @@
+"""Stands in for the devices: the same register maps, a codec of its own."""

@@ -1,0 +1,1 @@
+"""What is true of the devices: register maps as data. Imports nothing of ours."""
