@@ -1,6 +1,6 @@
 """
-Events come up. Each is past tense and money-bearing or evidence, so each goes through the gateway's journal: fsync, then
-send, kept until the backend acknowledges. Times are milliseconds since 1970, UTC, by the gateway's clock.
+Events come up. Each is past tense and money-bearing or evidence, so each goes through the gateway's journal: fsync,
+then send, kept until the backend acknowledges. Times are milliseconds since 1970, UTC, by the gateway's clock.
 """
 
 from enum import StrEnum

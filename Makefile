@@ -1,0 +1,59 @@
+# Two commands matter: `make run` (the whole system, simulated dormitory included) and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ONLY ?=
+SEED ?= 7
+
+.PHONY: run test check fmt lint types layers bench golden contract lock clean postgres-test
+
+$(READY): requirements.lock pyproject.toml tools/prepare.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash tools/prepare.sh
+	@touch $@
+
+## the main job: broker, backend, gateway and a simulated dormitory, until Ctrl-C
+run: $(READY)
+	@$(BIN)/campustap-sim demo --seed $(SEED)
+
+## installs what the tests need, then runs all of them
+test: $(READY)
+	@bash tools/test_needs.sh
+	@$(BIN)/python -m pytest
+
+## the same tests against a PostgreSQL server of your own: make postgres-test CAMPUSTAP_TEST_POSTGRES=postgresql+psycopg://…
+postgres-test: test
+
+## the gate: format, lint, strict types, import contracts, tests
+check: $(READY) lint types layers test
+
+lint: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+layers: $(READY)
+	@$(BIN)/lint-imports
+
+fmt: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+## figures into build/bench.json; one of them: make bench ONLY=name
+bench: $(READY)
+	@$(BIN)/python -m tests.bench $(ONLY)
+
+## regenerate what is generated from the message types
+contract: $(READY)
+	@$(BIN)/python -m gateway.contract.schema
+
+## pin the newest versions that pyproject.toml allows, with hashes
+lock: $(READY)
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-header --quiet \
+		--python-version 3.11 --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build var
