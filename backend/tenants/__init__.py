@@ -1,0 +1,1 @@
+"""Schools: the outermost key of every row, and the keys and secrets kept for them."""
