@@ -7,7 +7,10 @@ from sqlalchemy import Connection, RowMapping
 
 from backend.errors import NotFound
 from backend.fleet import repository, repository_faults, rules, stickers
-from backend.fleet.types import Device, FaultRow, Gateway, Place
+from backend.fleet.types import Device as Device
+from backend.fleet.types import FaultRow as FaultRow
+from backend.fleet.types import Gateway as Gateway
+from backend.fleet.types import Place as Place
 from backend.kit.clock import from_epoch_ms
 from gateway.contract.events import FaultCleared, FaultRaised
 from gateway.contract.messages import HealthReport, Hello
