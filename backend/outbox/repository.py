@@ -1,0 +1,163 @@
+"""All SQL of the outbox and the inbox."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
+
+from backend.outbox.models import commands, cursors, parked, records
+
+Row = dict[str, Any]
+
+
+def take_turn(conn: Connection, tenant_id: str) -> None:
+    """Wait until this transaction is the tenant's only one that changes sessions; SQLite has one writer anyway."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(select(func.pg_advisory_xact_lock(func.hashtext("water_sessions"), func.hashtext(tenant_id))))
+
+
+def insert_command(conn: Connection, values: Row) -> None:
+    """Store a command."""
+    conn.execute(insert(commands).values(values))
+
+
+def command(conn: Connection, tenant_id: str, cmd_id: str) -> Row | None:
+    """Return a command or None."""
+    row = conn.execute(
+        select(commands).where(commands.c.tenant_id == tenant_id, commands.c.cmd_id == cmd_id)
+    ).mappings().first()  # fmt: skip
+    return None if row is None else dict(row)
+
+
+def any_waiting(conn: Connection, now: datetime) -> bool:
+    """Return whether some unsent, unexpired, unclaimed command exists."""
+    waiting = select(commands.c.cmd_id).where(_claimable(now)).limit(1)
+    return conn.execute(waiting).first() is not None
+
+
+def _claimable(now: datetime) -> Any:
+    free = or_(commands.c.claimed_until.is_(None), commands.c.claimed_until <= now)
+    return and_(commands.c.sent_at.is_(None), commands.c.not_after > now, free)
+
+
+def claim(conn: Connection, *, now: datetime, claimed_until: datetime, limit: int) -> list[Row]:
+    """
+    Return waiting commands, oldest sequence of each device first, and keep them from other workers until a time.
+
+    A command behind one that another worker holds for the same device waits, so that they leave in sequence.
+    """
+    ahead = commands.alias()
+    blocked = exists().where(
+        ahead.c.tenant_id == commands.c.tenant_id,
+        ahead.c.device_id == commands.c.device_id,
+        ahead.c.sequence < commands.c.sequence,
+        ahead.c.sent_at.is_(None),
+        ahead.c.not_after > now,
+        ahead.c.claimed_until > now,
+    )
+    query = (
+        select(commands)
+        .where(_claimable(now), ~blocked)
+        .order_by(commands.c.device_id, commands.c.sequence)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=commands)
+    )
+    rows = [dict(row) for row in conn.execute(query).mappings()]
+    if rows:
+        keys = [(row["tenant_id"], row["cmd_id"]) for row in rows]
+        conn.execute(
+            update(commands)
+            .where(tuple_(commands.c.tenant_id, commands.c.cmd_id).in_(keys))
+            .values(claimed_until=claimed_until, attempts=commands.c.attempts + 1)
+        )
+    return rows
+
+
+def mark_sent(conn: Connection, keys: list[tuple[str, str]], now: datetime) -> None:
+    """Note that the broker took these commands."""
+    conn.execute(
+        update(commands)
+        .where(tuple_(commands.c.tenant_id, commands.c.cmd_id).in_(keys), commands.c.sent_at.is_(None))
+        .values(sent_at=now)
+    )
+
+
+def record_sha256(conn: Connection, tenant_id: str, gateway_id: str, epoch: str, sequence: int) -> str | None:
+    """Return the digest of an accepted record or None."""
+    return conn.execute(
+        select(records.c.sha256).where(
+            records.c.tenant_id == tenant_id,
+            records.c.gateway_id == gateway_id,
+            records.c.epoch == epoch,
+            records.c.sequence == sequence,
+        )
+    ).scalar_one_or_none()
+
+
+def insert_record(conn: Connection, values: Row) -> None:
+    """Store that a record was accepted."""
+    conn.execute(insert(records).values(values))
+
+
+def cursor(conn: Connection, tenant_id: str, gateway_id: str, epoch: str) -> int | None:
+    """Return the stored cursor of an epoch or None."""
+    return conn.execute(
+        select(cursors.c.acked_through).where(
+            cursors.c.tenant_id == tenant_id, cursors.c.gateway_id == gateway_id, cursors.c.epoch == epoch
+        )
+    ).scalar_one_or_none()
+
+
+def sequences_after(conn: Connection, tenant_id: str, gateway_id: str, epoch: str, after: int, limit: int) -> list[int]:
+    """Return accepted sequences above a cursor in order; gaps allowed."""
+    query = (
+        select(records.c.sequence)
+        .where(
+            records.c.tenant_id == tenant_id,
+            records.c.gateway_id == gateway_id,
+            records.c.epoch == epoch,
+            records.c.sequence > after,
+        )
+        .order_by(records.c.sequence)
+        .limit(limit)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def store_cursor(conn: Connection, tenant_id: str, gateway_id: str, epoch: str, acked_through: int) -> None:
+    """Store a cursor, new or moved on."""
+    moved = conn.execute(
+        update(cursors)
+        .where(cursors.c.tenant_id == tenant_id, cursors.c.gateway_id == gateway_id, cursors.c.epoch == epoch)
+        .values(acked_through=acked_through)
+    )
+    if moved.rowcount == 0:
+        key = {"tenant_id": tenant_id, "gateway_id": gateway_id, "epoch": epoch}
+        conn.execute(insert(cursors).values(**key, acked_through=acked_through))
+
+
+def insert_parked(conn: Connection, values: Row) -> None:
+    """Store a record that could not be handled."""
+    conn.execute(insert(parked).values(values))
+
+
+def parked_due(conn: Connection, now: datetime, limit: int) -> list[Row]:
+    """Return parked records whose next try has come, oldest first."""
+    query = select(parked).where(parked.c.retry_at <= now).order_by(parked.c.parked_at, parked.c.sequence).limit(limit)
+    return [dict(row) for row in conn.execute(query.with_for_update(skip_locked=True)).mappings()]
+
+
+def _parked_key(row: Row) -> Any:
+    return and_(*(parked.c[name] == row[name] for name in ("tenant_id", "gateway_id", "epoch", "sequence")))
+
+
+def unpark(conn: Connection, row: Row) -> None:
+    """Forget a parked record: it was handled."""
+    conn.execute(delete(parked).where(_parked_key(row)))
+
+
+def postpone_parked(conn: Connection, row: Row, *, reason: str, retry_at: datetime) -> None:
+    """Note another failed try of a parked record."""
+    conn.execute(
+        update(parked).where(_parked_key(row)).values(reason=reason, attempts=row["attempts"] + 1, retry_at=retry_at)
+    )

@@ -1,0 +1,126 @@
+"""All SQL of water sessions."""
+
+from collections.abc import Collection
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
+
+from backend.water_sessions.machine import LIVE, State
+from backend.water_sessions.models import waiting_starts
+from backend.water_sessions.models import water_sessions as table
+from backend.water_sessions.types import WaitingStart, WaterSession
+
+_FIELDS = tuple(field.name for field in fields(WaterSession))
+_LIVE = sorted(state.value for state in LIVE)
+
+
+def _session(row: RowMapping) -> WaterSession:
+    return WaterSession(**{**{name: row[name] for name in _FIELDS}, "state": State(row["state"])})
+
+
+def _one(conn: Connection, query: Select[Any]) -> WaterSession | None:
+    row = conn.execute(query).mappings().first()
+    return None if row is None else _session(row)
+
+
+def _many(conn: Connection, query: Select[Any]) -> list[WaterSession]:
+    return [_session(row) for row in conn.execute(query).mappings()]
+
+
+def store(conn: Connection, session: WaterSession) -> None:
+    """
+    Store a new session.
+
+    :raises sqlalchemy.exc.IntegrityError: if the outlet or the cardholder has a live one, or the request is known.
+    """
+    conn.execute(insert(table).values(**{**asdict(session), "state": session.state.value}))
+
+
+def change(conn: Connection, tenant_id: str, water_session_id: str, **values: Any) -> None:
+    """Set columns of a session."""
+    condition = (table.c.tenant_id == tenant_id, table.c.water_session_id == water_session_id)
+    conn.execute(update(table).where(*condition).values(**values))
+
+
+def find(conn: Connection, tenant_id: str, water_session_id: str, *, lock: bool = False) -> WaterSession | None:
+    """Return a session or None; locked until the end of the transaction if asked."""
+    query = select(table).where(table.c.tenant_id == tenant_id, table.c.water_session_id == water_session_id)
+    return _one(conn, query.with_for_update() if lock else query)
+
+
+def by_request(conn: Connection, tenant_id: str, request_id: str) -> WaterSession | None:
+    """Return the session a request started or None."""
+    return _one(conn, select(table).where(table.c.tenant_id == tenant_id, table.c.request_id == request_id))
+
+
+def live_of_cardholder(conn: Connection, tenant_id: str, cardholder_id: str) -> WaterSession | None:
+    """Return a cardholder's live session or None."""
+    condition = (table.c.tenant_id == tenant_id, table.c.cardholder_id == cardholder_id, table.c.state.in_(_LIVE))
+    return _one(conn, select(table).where(*condition))
+
+
+def live_of_device(conn: Connection, tenant_id: str, device_id: str) -> WaterSession | None:
+    """Return an outlet's live session or None."""
+    condition = (table.c.tenant_id == tenant_id, table.c.device_id == device_id, table.c.state.in_(_LIVE))
+    return _one(conn, select(table).where(*condition))
+
+
+def live(conn: Connection, tenant_id: str) -> list[WaterSession]:
+    """Return a tenant's live sessions, oldest first."""
+    condition = (table.c.tenant_id == tenant_id, table.c.state.in_(_LIVE))
+    return _many(conn, select(table).where(*condition).order_by(table.c.requested_at, table.c.water_session_id))
+
+
+def history(
+    conn: Connection, tenant_id: str, cardholder_id: str, *, limit: int, before: datetime | None
+) -> list[WaterSession]:
+    """Return a cardholder's sessions, newest first, requested before a time if given."""
+    query = select(table).where(table.c.tenant_id == tenant_id, table.c.cardholder_id == cardholder_id)
+    if before is not None:
+        query = query.where(table.c.requested_at < before)
+    return _many(conn, query.order_by(table.c.requested_at.desc(), table.c.water_session_id.desc()).limit(limit))
+
+
+def ended(conn: Connection, tenant_id: str, *, device_id: str | None, since: datetime | None) -> list[WaterSession]:
+    """Return sessions with a register pair, by closing time, of one outlet or since a time if asked."""
+    query = select(table).where(table.c.tenant_id == tenant_id, table.c.closing_pulses.is_not(None))
+    if device_id is not None:
+        query = query.where(table.c.device_id == device_id)
+    if since is not None:
+        query = query.where(table.c.closed_at >= since)
+    return _many(conn, query.order_by(table.c.closed_at, table.c.water_session_id))
+
+
+def older_than(
+    conn: Connection, *, states: Collection[State], requested_before: datetime, limit: int
+) -> list[WaterSession]:
+    """Return sessions of all tenants in these states that were requested before a time, oldest first."""
+    names = sorted(state.value for state in states)
+    query = select(table).where(table.c.state.in_(names), table.c.requested_at < requested_before)
+    return _many(conn, query.order_by(table.c.requested_at).limit(limit))
+
+
+def store_waiting(conn: Connection, start: WaitingStart) -> None:
+    """Store the start that waits at an outlet in place of the one that waited before."""
+    remove_waiting(conn, start.tenant_id, start.device_id)
+    conn.execute(insert(waiting_starts).values(**asdict(start)))
+
+
+def remove_waiting(conn: Connection, tenant_id: str, device_id: str) -> None:
+    """Forget what waits at an outlet."""
+    conn.execute(
+        delete(waiting_starts).where(
+            waiting_starts.c.tenant_id == tenant_id, waiting_starts.c.device_id == device_id
+        )
+    )  # fmt: skip
+
+
+def waiting(conn: Connection, tenant_id: str, device_id: str) -> WaitingStart | None:
+    """Return the start that waits at an outlet or None."""
+    query = select(waiting_starts).where(
+        waiting_starts.c.tenant_id == tenant_id, waiting_starts.c.device_id == device_id
+    )
+    row = conn.execute(query).mappings().first()
+    return None if row is None else WaitingStart(**row)
