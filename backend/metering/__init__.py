@@ -1,0 +1,1 @@
+"""Meter registers: readings as evidence, usage between two of them, consumption by place and hour."""

@@ -1,0 +1,1 @@
+"""Acceptance protection: which payment methods are accepted where, for whom and when, and why."""
