@@ -74,7 +74,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one broker until it is told to stop."""
     parser = argparse.ArgumentParser(prog="python -m firmware_sim.broker", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--folder", type=Path, required=True, help="for its configuration and, with Mosquitto, its state")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="for its configuration and, with Mosquitto, its state"
+    )
     parser.add_argument("--kind", choices=["iotcore", "mosquitto"], default="iotcore")
     given = parser.parse_args(arguments)
     given.folder.mkdir(parents=True, exist_ok=True)

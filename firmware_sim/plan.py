@@ -10,9 +10,56 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _FAMILY = ["王", "李", "张", "刘", "陈", "杨", "赵", "黄", "周", "吴", "韦", "覃", "莫", "梁", "农", "蒙"]
-_GIVEN = ["一鸣", "子涵", "可欣", "浩然", "雨桐", "思源", "嘉怡", "俊杰", "梦洁", "志远", "晓彤", "文博", "佳琪", "天宇"]
-_FAMILY_EN = ["Wang", "Li", "Zhang", "Liu", "Chen", "Yang", "Zhao", "Huang", "Zhou", "Wu", "Wei", "Qin", "Mo", "Liang", "Nong", "Meng"]
-_GIVEN_EN = ["Yiming", "Zihan", "Kexin", "Haoran", "Yutong", "Siyuan", "Jiayi", "Junjie", "Mengjie", "Zhiyuan", "Xiaotong", "Wenbo", "Jiaqi", "Tianyu"]
+_GIVEN = [
+    "一鸣",
+    "子涵",
+    "可欣",
+    "浩然",
+    "雨桐",
+    "思源",
+    "嘉怡",
+    "俊杰",
+    "梦洁",
+    "志远",
+    "晓彤",
+    "文博",
+    "佳琪",
+    "天宇",
+]
+_FAMILY_EN = [
+    "Wang",
+    "Li",
+    "Zhang",
+    "Liu",
+    "Chen",
+    "Yang",
+    "Zhao",
+    "Huang",
+    "Zhou",
+    "Wu",
+    "Wei",
+    "Qin",
+    "Mo",
+    "Liang",
+    "Nong",
+    "Meng",
+]
+_GIVEN_EN = [
+    "Yiming",
+    "Zihan",
+    "Kexin",
+    "Haoran",
+    "Yutong",
+    "Siyuan",
+    "Jiayi",
+    "Junjie",
+    "Mengjie",
+    "Zhiyuan",
+    "Xiaotong",
+    "Wenbo",
+    "Jiaqi",
+    "Tianyu",
+]
 
 #: Pulses per cubic metre: a Hall sensor of 450 pulses a litre (`hardware/register_maps/chw.hwo1.toml`).
 K_FACTOR_PULSES_PER_M3 = 450_000
@@ -44,9 +91,7 @@ def _building(plan: dict[str, Any], number: int, size: PlanSize, port: int, publ
     plan["places"].append(_place(building, "pl_campus", "building", f"{chinese}号公寓", f"Dormitory {number}"))
     gateway = f"gw_b{number}"
     line = {"line_id": f"b{number}", "transport": "tcp", "host": "127.0.0.1", "port": port}
-    plan["gateways"].append(
-        {"gateway_id": gateway, "place_id": building, "public_key": public_key, "lines": [line]}
-    )
+    plan["gateways"].append({"gateway_id": gateway, "place_id": building, "public_key": public_key, "lines": [line]})
     for floor in range(1, size.floors + 1):
         floor_id = f"{building}_f{floor}"
         plan["places"].append(_place(floor_id, building, "floor", f"{floor} 层", f"Floor {floor}"))

@@ -1,8 +1,8 @@
 """
 Compares what the devices counted with what the backend billed, and says whether every invariant holds.
 
-Pure: device records, sessions and ledger figures go in as plain data, findings come out. The charge is worked out here a
-second time from the plan's tariff, so that a mistake in the server's rating has two chances to show.
+Pure: device records, sessions and ledger figures go in as plain data, findings come out. The charge is worked out here
+a second time from the plan's tariff, so that a mistake in the server's rating has two chances to show.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -54,7 +54,7 @@ def charge_minor(*, pulses: int, k_factor_pulses_per_m3: int, tariff: dict[str, 
     if pulses == 0 or volume_ml < tariff["free_below_ml"]:
         return 0
     exact = Fraction(volume_ml * tariff["price_minor_per_m3"], 1_000_000) + tariff["fixed_minor"]
-    return max(tariff["minimum_minor"], int(exact + Fraction(1, 2)))
+    return max(int(tariff["minimum_minor"]), int(exact + Fraction(1, 2)))
 
 
 def _row(session: dict[str, Any], record: dict[str, Any] | None) -> ShowerRow:

@@ -1,8 +1,8 @@
 """
 Starts and stops the whole system as separate processes, restarts what dies, and lets tests kill any of them.
 
-Broker, sandbox payment provider, backend server, backend worker, simulated devices, one gateway per building. Every child
-dies with this process, writes its own log file, and is stopped edge first, so that no record is left behind.
+Broker, sandbox payment provider, backend server, backend worker, simulated devices, one gateway per building. Every
+child dies with this process, writes its own log file, and is stopped edge first, so that no record is left behind.
 """
 
 import contextlib
@@ -233,7 +233,9 @@ class Stack:
 
     def _seed(self) -> None:
         keys = {
-            gateway: json.loads(self._once(self._program("campustap-gateway"), "init", "--state", str(self._state(gateway))))
+            gateway: json.loads(
+                self._once(self._program("campustap-gateway"), "init", "--state", str(self._state(gateway)))
+            )
             for gateway in gateway_ids(self.size)
         }
         self.plan = build_plan(
@@ -285,7 +287,13 @@ class Stack:
         if self._watcher is not None:
             self._watcher.join()
         names = list(self.parts)
-        edge_first = [name for name in names if name.startswith("gw_")] + ["worker", "serve", "devices", "provider", "broker"]
+        edge_first = [name for name in names if name.startswith("gw_")] + [
+            "worker",
+            "serve",
+            "devices",
+            "provider",
+            "broker",
+        ]
         killed = [name for name in edge_first if name in self.parts and not self.parts[name].stop()]
         self.parts.clear()
         return killed

@@ -1,0 +1,74 @@
+"""Lives one visit through: at the page or the reader, under the water, until the bill is there."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from typing import Any
+
+from firmware_sim.campus import Visit
+from firmware_sim.school_api import Refused, SchoolApi
+from firmware_sim.stack import control
+
+_OPEN_WITHIN_S = 20.0
+_BILL_WITHIN_S = 60.0
+_ENDED = {"settled", "voided", "refused"}
+
+
+async def _ask_devices(port: int, **request: Any) -> dict[str, Any]:
+    return await asyncio.to_thread(lambda: control(port, **request))
+
+
+async def _until(api: SchoolApi, visit: Visit, session_id: str, states: set[str], timeout_s: float) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        session = await api.session(visit.login, session_id)
+        if session["state"] in states | _ENDED:
+            return session
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{session_id} is still {session['state']} after {timeout_s:.0f} s")
+        await asyncio.sleep(0.1)
+
+
+async def _start(api: SchoolApi, control_port: int, visit: Visit) -> str:
+    if visit.start == "page":
+        session = await api.start(
+            visit.login, device_id=visit.device_id, method=visit.method, request_id=f"req_{uuid.uuid4().hex}"
+        )
+        return str(session["water_session_id"])
+    await _ask_devices(control_port, do="tap", device=visit.device_id, uid=visit.card_uid)
+    deadline = time.monotonic() + _OPEN_WITHIN_S
+    while time.monotonic() < deadline:
+        live = await api.live(visit.login)
+        if live is not None:
+            return str(live["water_session_id"])
+        await asyncio.sleep(0.1)
+    raise Refused(0, "card_not_answered")
+
+
+async def _end(api: SchoolApi, control_port: int, visit: Visit, session_id: str) -> None:
+    if visit.ending == "stop":
+        await api.stop(visit.login, session_id)
+    elif visit.ending == "card" and visit.start == "card":
+        await _ask_devices(control_port, do="tap", device=visit.device_id, uid=visit.card_uid)
+    else:
+        await _ask_devices(control_port, do="tap_flow", device=visit.device_id, open=False)
+
+
+async def live_through(api: SchoolApi, control_port: int, visit: Visit) -> str:
+    """
+    Return the state in which a visit's session ended.
+
+    :raises Refused: when it was not given water, with the code.
+    :raises TimeoutError: when it neither opened nor ended in time.
+    """
+    session_id = await _start(api, control_port, visit)
+    session = await _until(api, visit, session_id, {"flowing", "paused"}, _OPEN_WITHIN_S)
+    if session["state"] not in _ENDED:
+        await asyncio.sleep(visit.duration_s)
+        with contextlib.suppress(Refused):  # it ended by itself in the meantime; the bill below tells
+            await _end(api, control_port, visit, session_id)
+        session = await _until(api, visit, session_id, set(), _BILL_WITHIN_S)
+    if session["state"] == "refused":
+        raise Refused(0, str(session["refusal"]))
+    return str(session["state"])
