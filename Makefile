@@ -9,8 +9,8 @@ SEED ?= 7
 
 .PHONY: run test check fmt lint types layers bench golden contract lock clean postgres-test
 
-$(READY): requirements.lock pyproject.toml tools/prepare.sh
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash tools/prepare.sh
+$(READY): requirements.lock pyproject.toml .ci/prepare.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/prepare.sh
 	@touch $@
 
 ## the main job: broker, backend, gateway and a simulated dormitory, until Ctrl-C
@@ -19,7 +19,7 @@ run: $(READY)
 
 ## installs what the tests need, then runs all of them
 test: $(READY)
-	@bash tools/test_needs.sh
+	@bash .ci/test_needs.sh
 	@$(BIN)/python -m pytest
 
 ## the same tests against a PostgreSQL server of your own: make postgres-test CAMPUSTAP_TEST_POSTGRES=postgresql+psycopg://…

@@ -1,0 +1,51 @@
+"""
+`make bench`: measures, prints, and writes every figure to build/bench.json; `make bench ONLY=name` runs one.
+
+Figures are ratios to a reference from the same run; nothing here passes or fails on wall time.
+"""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.figures import Figure
+from tests.bench.latency import measure_latency
+from tests.bench.ledger import measure_ledger
+
+BENCHES: dict[str, Callable[[], list[Figure]]] = {
+    "latency": measure_latency,
+    "ledger": measure_ledger,
+}
+
+_OUT = Path("build/bench.json")
+
+
+def main(names: list[str]) -> int:
+    """Run the named benches, or all, and return the exit status."""
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"no bench is named {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    conditions = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+    figures: list[Figure] = []
+    for name in names or list(BENCHES):
+        print(f"== {name}")
+        for figure in BENCHES[name]():
+            print(figure.line())
+            figures.append(figure)
+    kept = []
+    if _OUT.exists():
+        fresh = {figure.name for figure in figures}
+        kept = [entry for entry in json.loads(_OUT.read_text(encoding="utf-8")) if entry["name"] not in fresh]
+    _OUT.parent.mkdir(exist_ok=True)
+    rows = kept + [figure.as_json(conditions) for figure in figures]
+    _OUT.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(f"written to {_OUT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main([name for name in sys.argv[1:] if name]))
