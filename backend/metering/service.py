@@ -1,4 +1,4 @@
-"""Use cases of the metering slice: keep readings, say what was consumed where and when, and what no session explains."""
+"""Use cases of the metering slice: keep readings, say what was consumed where and when, find unexplained flow."""
 
 from collections import defaultdict
 from collections.abc import Iterator
