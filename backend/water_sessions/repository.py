@@ -1,12 +1,12 @@
 """All SQL of water sessions."""
 
-from collections.abc import Collection
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
+from sqlalchemy import BigInteger, Connection, RowMapping, Select, delete, insert, select, type_coerce, update
 
+from backend.kit.clock import epoch_ms
 from backend.water_sessions.machine import LIVE, State
 from backend.water_sessions.models import waiting_starts
 from backend.water_sessions.models import water_sessions as table
@@ -93,12 +93,25 @@ def ended(conn: Connection, tenant_id: str, *, device_id: str | None, since: dat
     return _many(conn, query.order_by(table.c.closed_at, table.c.water_session_id))
 
 
-def older_than(
-    conn: Connection, *, states: Collection[State], requested_before: datetime, limit: int
-) -> list[WaterSession]:
-    """Return sessions of all tenants in these states that were requested before a time, oldest first."""
-    names = sorted(state.value for state in states)
-    query = select(table).where(table.c.state.in_(names), table.c.requested_at < requested_before)
+def asking(conn: Connection, limit: int) -> list[WaterSession]:
+    """Return sessions of all tenants whose payment is being asked, oldest first."""
+    query = select(table).where(table.c.state == State.REQUESTED.value)
+    return _many(conn, query.order_by(table.c.requested_at).limit(limit))
+
+
+def unopened(conn: Connection, *, authorized_before: datetime, limit: int) -> list[WaterSession]:
+    """Return live sessions of all tenants that were authorized before a time and not heard to open, oldest first."""
+    names = sorted({state.value for state in LIVE} - {State.REQUESTED.value})
+    query = select(table).where(
+        table.c.state.in_(names), table.c.opened_at.is_(None), table.c.authorized_at < authorized_before
+    )
+    return _many(conn, query.order_by(table.c.requested_at).limit(limit))
+
+
+def overdue(conn: Connection, *, now: datetime, grace_s: int, limit: int) -> list[WaterSession]:
+    """Return live sessions of all tenants open for longer than their time limit and a grace, oldest first."""
+    limit_ms = type_coerce(table.c.opened_at, BigInteger) + (table.c.duration_limit_s + grace_s) * 1000
+    query = select(table).where(table.c.state.in_(_LIVE), table.c.opened_at.is_not(None), limit_ms <= epoch_ms(now))
     return _many(conn, query.order_by(table.c.requested_at).limit(limit))
 
 

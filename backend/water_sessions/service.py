@@ -7,31 +7,35 @@ about to ask, then, by the answer, `authorized` with its OpenValve, or `refused`
 stays `requested`; the worker asks on and concludes it (`conclude_payment`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
 from backend.cardholders import service as cardholders
-from backend.errors import BackendError, Conflict, Forbidden, NotFound
-from backend.fleet import rules as fleet_rules
+from backend.errors import Forbidden, NotFound
 from backend.fleet import service as fleet
-from backend.fleet.types import Device
 from backend.kit.ids import new_id
 from backend.outbox import service as outbox
 from backend.payments import service as payments
 from backend.protections import service as protections
-from backend.tariffs import rules as tariff_rules
-from backend.tariffs import service as tariffs
-from backend.tariffs.rules import TariffVersion
 from backend.water_sessions import machine, repository
 from backend.water_sessions.context import Context
 from backend.water_sessions.machine import Effect, Event, State
+from backend.water_sessions.quoting import WALLET as WALLET
+from backend.water_sessions.quoting import CardholderBusy as CardholderBusy
+from backend.water_sessions.quoting import InsufficientFunds as InsufficientFunds
+from backend.water_sessions.quoting import OutletBusy as OutletBusy
+from backend.water_sessions.quoting import OutletFaulty as OutletFaulty
+from backend.water_sessions.quoting import OutletOffline as OutletOffline
+from backend.water_sessions.quoting import PaymentDeclined as PaymentDeclined
+from backend.water_sessions.quoting import Quote as Quote
+from backend.water_sessions.quoting import check_outlet as check_outlet
+from backend.water_sessions.quoting import quote as quote
 from backend.water_sessions.types import StartRequest, WaterSession
 from gateway.contract.commands import CloseValve, OpenValve
 
-WALLET = "wallet"
 #: A hold outlives its session by this much: time for a line to come back and the ending to be settled.
 HOLD_GRACE_H = 25
 #: After this long without an answer a payment is given up: no water minutes after the student walked away.
@@ -45,56 +49,6 @@ class WaterSessionUnknown(NotFound):
     """No such water session."""
 
     code = "water_session_unknown"
-
-
-class OutletBusy(Conflict):
-    """Someone else is using this outlet."""
-
-    code = "outlet_busy"
-
-
-class CardholderBusy(Conflict):
-    """You already have water running."""
-
-    code = "cardholder_busy"
-
-
-class OutletOffline(BackendError):
-    """The outlet cannot be reached now."""
-
-    code = "outlet_offline"
-    status = 503
-
-
-class OutletFaulty(BackendError):
-    """The outlet is out of order."""
-
-    code = "outlet_faulty"
-    status = 503
-
-
-class InsufficientFunds(BackendError):
-    """The wallet does not cover the smallest shower."""
-
-    code = "insufficient_funds"
-    status = 402
-
-
-class PaymentDeclined(BackendError):
-    """The payment provider declined."""
-
-    code = "payment_declined"
-    status = 402
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What a start would rest on: where, at which price, and how much is held for how much water at most."""
-
-    device: Device
-    place_ids: tuple[str, ...]
-    tariff: TariffVersion
-    hold: tariff_rules.HoldPlan
 
 
 def session(conn: Connection, tenant_id: str, water_session_id: str) -> WaterSession:
@@ -138,55 +92,17 @@ def ended(
     return repository.ended(conn, tenant_id, device_id=device_id, since=since)
 
 
-def check_outlet(conn: Connection, device: Device, now: datetime) -> None:
-    """
-    Pass if an outlet may be opened now.
-
-    :raises OutletOffline: if its gateway or it has not been heard of for too long.
-    :raises OutletFaulty: if it has a fault that forbids opening.
-    """
-    gateway = fleet.gateway(conn, device.tenant_id, device.gateway_id)
-    obstacle = fleet_rules.opening_obstacle(device, gateway, now)
-    if obstacle is not None:
-        raise OutletOffline if obstacle == OutletOffline.code else OutletFaulty
+def asking(conn: Connection, limit: int) -> list[WaterSession]:
+    """Return sessions of all tenants whose payment is being asked, oldest first."""
+    return repository.asking(conn, limit)
 
 
-def quote(conn: Connection, request: StartRequest, now: datetime) -> Quote:
-    """
-    Return what a start would rest on now, changing nothing.
-
-    :raises DeviceUnknown: if it is not an outlet of this tenant.
-    :raises OutletOffline: see `check_outlet`; also OutletFaulty.
-    :raises TariffMissing: if no price is in force there.
-    :raises MethodNotAccepted: if a protection grant excludes the method there now.
-    :raises InsufficientFunds: if the wallet does not cover the smallest hold.
-    """
-    device = fleet.device(conn, request.tenant_id, request.device_id)
-    if device.kind != "outlet":
-        raise fleet.DeviceUnknown(f"{request.device_id!r} is not an outlet")
-    cardholder = cardholders.cardholder(conn, request.tenant_id, request.cardholder_id)
-    if cardholder.status != "active":
-        raise cardholders.CardholderInactive
-    check_outlet(conn, device, now)
-    place_ids = [place.place_id for place in fleet.place_path(conn, request.tenant_id, device.place_id)]
-    tariff = tariffs.applicable(conn, request.tenant_id, place_ids=place_ids, scenario=device.scenario, at=now)
-    protections.require_accepted(
-        conn,
-        request.tenant_id,
-        method=request.method,
-        place_ids=place_ids,
-        scenario=device.scenario,
-        person_class=cardholder.person_class,
-        at=now,
-    )
-    worst_case = tariff_rules.worst_case_minor(tariff)
-    available = worst_case
-    if request.method == WALLET:
-        available = payments.wallet(conn, request.tenant_id, request.cardholder_id).available_minor
-    hold = tariff_rules.plan(tariff, available_minor=available)
-    if hold is None:
-        raise InsufficientFunds(available_minor=available, needed_minor=tariff.minimum_hold_minor)
-    return Quote(device=device, place_ids=tuple(place_ids), tariff=tariff, hold=hold)
+def silent(
+    conn: Connection, *, now: datetime, opening_wait_s: int, ending_wait_s: int, limit: int
+) -> list[WaterSession]:
+    """Return live sessions of all tenants whose opening, or ending after their time limit, is not heard of in time."""
+    unopened = repository.unopened(conn, authorized_before=now - timedelta(seconds=opening_wait_s), limit=limit)
+    return unopened + repository.overdue(conn, now=now, grace_s=ending_wait_s, limit=limit)
 
 
 def _check_free(conn: Connection, request: StartRequest) -> None:
@@ -304,10 +220,14 @@ def request_start(ctx: Context, request: StartRequest) -> WaterSession:
         InsufficientFunds and PaymentDeclined; nothing opens and nothing stays held.
     """
     now = ctx.clock()
-    with ctx.db.write() as conn:
-        outbox.take_turn(conn, request.tenant_id)
-        is_repeat = repository.by_request(conn, request.tenant_id, request.request_id) is not None
-        started = start_in(conn, ctx, request, now)
+    try:
+        with ctx.db.write() as conn:
+            outbox.take_turn(conn, request.tenant_id)
+            is_repeat = repository.by_request(conn, request.tenant_id, request.request_id) is not None
+            started = start_in(conn, ctx, request, now)
+    except protections.MethodNotAccepted as refusal:
+        _count_refused_method(ctx, request, refusal.decision, now)
+        raise
     if started.state is State.REQUESTED and not is_repeat:
         payments.perform(ctx.db, ctx.providers, started.tenant_id, started.auth_id, clock=ctx.clock)
         with ctx.db.write() as conn:
@@ -316,6 +236,24 @@ def request_start(ctx: Context, request: StartRequest) -> WaterSession:
     if started.refusal == PaymentDeclined.code:
         raise PaymentDeclined(water_session_id=started.water_session_id)
     return started
+
+
+def _count_refused_method(
+    ctx: Context, request: StartRequest, decision: protections.MethodDecision, now: datetime
+) -> None:
+    """Count a refused attempt as the grant's evidence; the transaction it was refused in is gone."""
+    with ctx.db.write() as conn:
+        device = fleet.device(conn, request.tenant_id, request.device_id)
+        person = cardholders.cardholder(conn, request.tenant_id, request.cardholder_id)
+        protections.count_refused(
+            conn,
+            request.tenant_id,
+            decision,
+            place_id=device.place_id,
+            scenario=device.scenario,
+            person_class=person.person_class,
+            at=now,
+        )
 
 
 def conclude_payment(

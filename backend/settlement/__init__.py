@@ -1,0 +1,1 @@
+"""Settlement: the register pair becomes volume, charge, capture and receipt, once."""
