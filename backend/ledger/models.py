@@ -1,0 +1,69 @@
+"""Two tables. Accounts carry running sums and guard themselves; transfers are only ever inserted."""
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, String, Table, text
+
+from backend.db import UtcDateTime, metadata
+
+_AVAILABLE = """may_go_negative
+    OR (normal_side = 'credit' AND credits_posted - debits_posted - debits_pending + credit_limit_minor >= 0)
+    OR (normal_side = 'debit' AND debits_posted - credits_posted - credits_pending + credit_limit_minor >= 0)"""
+
+accounts = Table(
+    "ledger_accounts",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("account_id", String(160), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("owner_id", String(96), nullable=False),
+    Column("normal_side", String(6), nullable=False),
+    Column("may_go_negative", Boolean, nullable=False),
+    Column("credit_limit_minor", BigInteger, nullable=False),
+    Column("debits_pending", BigInteger, nullable=False),
+    Column("debits_posted", BigInteger, nullable=False),
+    Column("credits_pending", BigInteger, nullable=False),
+    Column("credits_posted", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint(_AVAILABLE, name="available"),
+    CheckConstraint(
+        "debits_pending >= 0 AND debits_posted >= 0 AND credits_pending >= 0 AND credits_posted >= 0", name="sums"
+    ),
+    CheckConstraint("normal_side IN ('debit', 'credit') AND credit_limit_minor >= 0", name="rule"),
+)
+
+transfers = Table(
+    "ledger_transfers",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("transfer_id", String(160), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("debit_account_id", String(160), nullable=False),
+    Column("credit_account_id", String(160), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("pending_id", String(160)),
+    Column("expires_at", UtcDateTime),
+    Column("event_at", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("reference", String(160), nullable=False),
+    Column("memo", String(240), nullable=False),
+    CheckConstraint("amount_minor > 0 AND debit_account_id <> credit_account_id", name="amount"),
+    CheckConstraint("(kind IN ('post', 'void', 'expire')) = (pending_id IS NOT NULL)", name="pending"),
+    #: What makes a hold resolve once, whatever the code above believes.
+    Index(
+        "uq_ledger_transfers_pending_id",
+        "tenant_id",
+        "pending_id",
+        unique=True,
+        sqlite_where=text("pending_id IS NOT NULL"),
+        postgresql_where=text("pending_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_ledger_transfers_expires_at",
+        "tenant_id",
+        "expires_at",
+        sqlite_where=text("expires_at IS NOT NULL"),
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
+    Index("ix_ledger_transfers_debit", "tenant_id", "debit_account_id", "recorded_at"),
+    Index("ix_ledger_transfers_credit", "tenant_id", "credit_account_id", "recorded_at"),
+    Index("ix_ledger_transfers_reference", "tenant_id", "reference"),
+)

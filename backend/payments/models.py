@@ -1,0 +1,74 @@
+"""Authorizations, top-ups, and the queue of what is still to be said to or asked of a provider."""
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, String, Table, text
+
+from backend.db import UtcDateTime, metadata
+
+authorizations = Table(
+    "payment_authorizations",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("auth_id", String(64), primary_key=True),
+    Column("water_session_id", String(64), nullable=False),
+    Column("cardholder_id", String(64), nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("captured_minor", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    #: The capture that took the money, so that the same one answers the same again.
+    Column("capture_id", String(64)),
+    #: The provider took the money after we had given up or released it; it was given back there.
+    Column("late_success", Boolean, nullable=False),
+    CheckConstraint("captured_minor >= 0 AND captured_minor <= amount_minor", name="captured"),
+    CheckConstraint("state IN ('requested', 'held', 'declined', 'unknown', 'captured', 'voided')", name="state"),
+    Index("ix_payment_authorizations_state", "tenant_id", "state", "expires_at"),
+    Index("ix_payment_authorizations_water_session", "tenant_id", "water_session_id"),
+)
+
+top_ups = Table(
+    "payment_top_ups",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("top_up_id", String(80), primary_key=True),
+    Column("cardholder_id", String(64), nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("late_success", Boolean, nullable=False),
+    CheckConstraint("state IN ('checking', 'succeeded', 'declined') AND amount_minor > 0", name="state"),
+    Index("ix_payment_top_ups_cardholder", "tenant_id", "cardholder_id", "created_at"),
+)
+
+operations = Table(
+    "payment_operations",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    #: What the provider knows it by; the same on every attempt.
+    Column("operation_id", String(96), primary_key=True),
+    Column("kind", String(12), nullable=False),
+    #: The authorization or top-up it is about.
+    Column("order_id", String(80), nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("status", String(12), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    #: When the order first went out; until then the provider cannot know of it.
+    Column("sent_at", UtcDateTime),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("answer", String(64), nullable=False),
+    CheckConstraint("kind IN ('authorize', 'charge', 'capture', 'void', 'undo', 'watch')", name="kind"),
+    CheckConstraint("status IN ('pending', 'done', 'refused', 'abandoned')", name="status"),
+    Index(
+        "ix_payment_operations_due",
+        "next_at",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+    Index("ix_payment_operations_order", "tenant_id", "order_id"),
+)
