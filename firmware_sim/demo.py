@@ -23,6 +23,7 @@ import segno
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from firmware_sim.broker import listening
 from firmware_sim.campus import QUICK, WATCHABLE, Visit, visits
 from firmware_sim.people import live_through
 from firmware_sim.plan import TENANT_ID, PlanSize
@@ -30,6 +31,7 @@ from firmware_sim.report import Report, build_report
 from firmware_sim.school_api import Refused, SchoolApi
 from firmware_sim.stack import Stack, StackError
 
+_PORT = 8080
 _START_STEPS = 6
 _ONLINE_WITHIN_S = 30.0
 _SETTLE_WITHIN_S = 90.0
@@ -276,7 +278,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--state", type=Path, help="folder to keep everything in (default: var/demo; headless: a fresh one)"
     )
-    parser.add_argument("--port", type=int, default=0, help="port of the pages (default 8080; headless: any free one)")
+    parser.add_argument("--port", type=int, help="port of the pages; 0: any free one (default 8080; headless: 0)")
     parser.add_argument("--no-people", action="store_true", help="nobody comes by; you are alone with the outlets")
     parser.set_defaults(run=run)
 
@@ -290,7 +292,10 @@ def run(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="campustap-demo-", ignore_cleanup_errors=True) as fresh:
         folder = given.state or (Path(fresh) if given.headless else Path("var/demo"))
         size = PlanSize(idle_limit_s=4 if given.headless else 30)
-        port = given.port or (0 if given.headless else 8080)
+        port = given.port if given.port is not None else (0 if given.headless else _PORT)
+        if port and listening(port):
+            console.print(f"Port {port} is taken; the pages get another one.")
+            port = 0
         stack = Stack(folder.resolve(), given.seed, size, given.broker, given.database, port)
         try:
             if given.headless:

@@ -13,11 +13,9 @@ from pathlib import Path
 
 from tests.bench.figures import Figure
 from tests.bench.latency import measure_latency
-from tests.bench.ledger import measure_ledger
 
 BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "latency": measure_latency,
-    "ledger": measure_ledger,
 }
 
 _OUT = Path("build/bench.json")

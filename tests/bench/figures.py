@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured figure. `reference` is what it is held against, measured in the same run; empty when there is none."""
+    """One measured figure. `reference` is what it is held against, from the same run, if there is one."""
 
     name: str
     value: float

@@ -1,0 +1,40 @@
+"""Journey 4: the grant's own limits close the valve; the record survives and is settled exactly once later."""
+
+from tests.e2e.journeys.school import School, eventually
+
+_OUTLET = "dev_b1_103"
+
+
+class TestLineDown:
+    def test_closes_by_itself_and_settles_once_the_link_is_back(self, school: School) -> None:
+        student = school.fresh()
+        session_id = school.started(student, _OUTLET)
+        eventually("water", lambda: school.device(_OUTLET)["sess_pulses"] > 200)
+
+        school.stack.parts["broker"].kill()
+        school.do("tap_flow", _OUTLET, open=False)
+        eventually("the valve closed with no backend", lambda: not school.valve_open(_OUTLET), within_s=30)
+        school.stack.parts["gw_b1"].kill()
+        school.restart("gw_b1")
+        school.restart("broker")
+
+        bill = school.settled(student, session_id, within_s=60)
+        assert bill["stop_reason"] in ("no_flow", "user")
+        assert bill["closing_pulses"] > bill["opening_pulses"]
+        school.devices_online()
+
+    def test_keeps_water_running_while_only_the_link_is_gone(self, school: School) -> None:
+        student = school.fresh()
+        session_id = school.started(student, _OUTLET)
+
+        school.stack.parts["broker"].kill()
+        counted = school.device(_OUTLET)["sess_pulses"]
+        eventually("more water", lambda: school.device(_OUTLET)["sess_pulses"] > counted + 400)
+        assert school.valve_open(_OUTLET)
+        school.restart("broker")
+        eventually(
+            "the stop arrives once the link is back",
+            lambda: school.ask("POST", f"/water-sessions/{session_id}/stop", student).is_success,
+        )
+
+        assert school.settled(student, session_id, within_s=60)["state"] == "settled"

@@ -1,0 +1,39 @@
+"""Journey 5: the controller boots closed; the journal and the meter register settle the session."""
+
+from tests.e2e.journeys.school import School, eventually
+
+_OUTLET = "dev_b1_104"
+
+
+class TestPowerCut:
+    def test_settles_what_was_counted_before_the_cut(self, school: School) -> None:
+        student = school.fresh()
+        session_id = school.started(student, _OUTLET)
+        eventually("water", lambda: school.device(_OUTLET)["sess_pulses"] > 600)
+
+        school.do("power_cut", _OUTLET, seconds=2)
+
+        bill = school.settled(student, session_id, within_s=60)
+        assert bill["stop_reason"] == "power_loss"
+        assert bill["closing_pulses"] > bill["opening_pulses"]
+        eventually("the device is back, closed", lambda: school.device(_OUTLET)["state"] == "IDLE")
+        assert not school.valve_open(_OUTLET)
+
+    def test_serves_the_next_shower_from_the_same_register(self, school: School) -> None:
+        student = school.fresh()
+        session_id = school.started(student, _OUTLET)
+        school.stop(student, session_id)
+        first = school.settled(student, session_id)
+
+        school.do("power_cut", _OUTLET, seconds=1)
+        school.devices_online()
+        again = school.fresh()
+        second_id = eventually(
+            "a start after the cut",
+            lambda: (answer := school.start(again, _OUTLET)).is_success and answer.json()["water_session_id"],
+            within_s=30,
+        )
+        school.reaches(again, second_id, {"flowing"})
+        school.stop(again, second_id)
+
+        assert school.settled(again, second_id)["opening_pulses"] == first["closing_pulses"]
