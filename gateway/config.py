@@ -1,0 +1,205 @@
+"""A gateway's configuration file. Every complaint names the file, the field and what to write."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from gateway.contract import topics
+from gateway.contract.signing import public_from_text
+
+
+class ConfigRefused(ValueError):
+    """The configuration cannot be used; the message says where and what to write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One bus. `tcp` has host and port, `serial` has path, baud and parity."""
+
+    line_id: str
+    transport: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    baud: int = 38_400
+    parity: str = "E"
+    timeout_ms: int = 400
+    #: how often the flags of an idle unit are read
+    flags_period_ms: int = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredDevice:
+    """A device that should be at a unit address of a line."""
+
+    device_id: str
+    line_id: str
+    unit: int
+    map_id: str
+    #: `outlet` or `door`
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a gateway needs to know before it starts."""
+
+    tenant: str
+    gateway: str
+    state_dir: Path
+    broker_host: str
+    broker_port: int
+    command_keys: dict[str, Ed25519PublicKey]
+    lines: tuple[Line, ...]
+    devices: tuple[ConfiguredDevice, ...]
+    journal_rows_max: int = 20_000
+    journal_free_bytes_min: int = 64 * 1024 * 1024
+    meter_period_s: int = 60
+    resend_s: int = 5
+    broker_tls: dict[str, str] = field(default_factory=dict)
+
+
+class _Section:
+    """Reads fields of one TOML table and complains with file and field."""
+
+    def __init__(self, path: Path, name: str, values: Any) -> None:
+        self.path, self.name = path, name
+        if not isinstance(values, dict):
+            raise ConfigRefused(f"{path}: [{name}] must be a table")
+        self.values: dict[str, Any] = values
+
+    def refuse(self, name: str, hint: str) -> ConfigRefused:
+        where = f"[{self.name}] {name}" if self.name else name
+        return ConfigRefused(f"{self.path}: {where}: {hint}")
+
+    def text(self, name: str, hint: str, default: str | None = None) -> str:
+        value = self.values.get(name, default)
+        if not isinstance(value, str) or not value:
+            raise self.refuse(name, hint)
+        return value
+
+    def number(self, name: str, low: int, high: int, default: int | None = None) -> int:
+        value = self.values.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self.refuse(name, f"write a whole number from {low} to {high}")
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
+        value = self.values.get(name, default)
+        if value not in choices:
+            raise self.refuse(name, "write one of " + ", ".join(f'"{choice}"' for choice in choices))
+        return str(value)
+
+    def topic_part(self, name: str) -> str:
+        value = self.text(name, f'write the id the backend gave, for example {name} = "gw_west"')
+        try:
+            topics.up(value, value, topics.Up.HELLO)
+        except topics.MalformedTopic as error:
+            raise self.refuse(name, str(error)) from error
+        return value
+
+
+def _line(section: _Section) -> Line:
+    transport = section.choice("transport", ("tcp", "serial"))
+    line_id = section.text("line_id", 'name the line, for example line_id = "line-1"')
+    timeout_ms = section.number("timeout_ms", 20, 10_000, 400)
+    if transport == "tcp":
+        return Line(
+            line_id=line_id,
+            transport=transport,
+            host=section.text("host", 'write the address of the Modbus server, for example host = "127.0.0.1"'),
+            port=section.number("port", 1, 65_535),
+            timeout_ms=timeout_ms,
+            flags_period_ms=section.number("flags_period_ms", 10, 60_000, 120),
+        )
+    return Line(
+        line_id=line_id,
+        transport=transport,
+        path=section.text("path", 'write the serial port, for example path = "/dev/ttyUSB0"'),
+        baud=section.number("baud", 1_200, 1_000_000, 38_400),
+        parity=section.choice("parity", ("N", "E", "O"), "E"),
+        timeout_ms=timeout_ms,
+        flags_period_ms=section.number("flags_period_ms", 10, 60_000, 1_000),
+    )
+
+
+def _device(section: _Section) -> ConfiguredDevice:
+    return ConfiguredDevice(
+        device_id=section.topic_part("device_id"),
+        line_id=section.text("line_id", "name one of the lines"),
+        unit=section.number("unit", 1, 247),
+        map_id=section.text("map_id", 'name the register map, for example map_id = "chw.hwo1"'),
+        kind=section.choice("kind", ("outlet", "door")),
+    )
+
+
+def _tables(path: Path, values: dict[str, Any], name: str) -> list[_Section]:
+    tables = values.get(name, [])
+    if not isinstance(tables, list):
+        raise ConfigRefused(f"{path}: {name}: write [[{name}]] tables")
+    return [_Section(path, f"{name} {number}", table) for number, table in enumerate(tables, 1)]
+
+
+def _check_references(path: Path, lines: tuple[Line, ...], devices: tuple[ConfiguredDevice, ...]) -> None:
+    known = {line.line_id for line in lines}
+    if len(known) != len(lines):
+        raise ConfigRefused(f"{path}: lines: give each line its own line_id")
+    places: set[tuple[str, int]] = set()
+    ids: set[str] = set()
+    for device in devices:
+        if device.line_id not in known:
+            raise ConfigRefused(f"{path}: device {device.device_id}: line_id: no line is called {device.line_id!r}")
+        if (device.line_id, device.unit) in places:
+            raise ConfigRefused(f"{path}: device {device.device_id}: unit: {device.unit} is already taken on its line")
+        if device.device_id in ids:
+            raise ConfigRefused(f"{path}: device {device.device_id}: device_id: is there twice")
+        places.add((device.line_id, device.unit))
+        ids.add(device.device_id)
+
+
+def load_config(path: Path) -> Config:
+    """
+    Return the configuration in a TOML file.
+
+    :raises ConfigRefused: naming the file, the field and what to write.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigRefused(f"{path}: cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigRefused(f"{path}: is not TOML: {error}") from error
+    top = _Section(path, "", values)
+    broker = _Section(path, "broker", values.get("broker"))
+    keys: dict[str, Ed25519PublicKey] = {}
+    for kid, text in _Section(path, "command_keys", values.get("command_keys")).values.items():
+        try:
+            keys[kid] = public_from_text(text)
+        except (ValueError, TypeError) as error:
+            raise ConfigRefused(f"{path}: [command_keys] {kid}: write the key's 32 bytes in base 64") from error
+    if not keys:
+        raise ConfigRefused(f"{path}: [command_keys]: write at least one key, or no command is ever obeyed")
+    lines = tuple(_line(section) for section in _tables(path, values, "lines"))
+    devices = tuple(_device(section) for section in _tables(path, values, "devices"))
+    _check_references(path, lines, devices)
+    tls: dict[str, str] = {
+        name: broker.text(name, "write a file name") for name in ("ca", "cert", "key") if name in broker.values
+    }
+    return Config(
+        tenant=top.topic_part("tenant"),
+        gateway=top.topic_part("gateway"),
+        state_dir=Path(top.text("state_dir", 'write a folder, for example state_dir = "/var/lib/campustap"')),
+        broker_host=broker.text("host", "write the broker's address"),
+        broker_port=broker.number("port", 1, 65_535, 1883),
+        command_keys=keys,
+        lines=lines,
+        devices=devices,
+        journal_rows_max=top.number("journal_rows_max", 20, 10_000_000, 20_000),
+        journal_free_bytes_min=top.number("journal_free_bytes_min", 0, 2**50, 64 * 1024 * 1024),
+        meter_period_s=top.number("meter_period_s", 1, 86_400, 60),
+        resend_s=top.number("resend_s", 1, 600, 5),
+        broker_tls={name: broker.text(name, "write a file name") for name in tls_files},
+    )
