@@ -1,4 +1,4 @@
-"""What a register map says, as frozen values. Addresses are 0-based, on the wire; lengths of `str` and `raw` are bytes."""
+"""What a register map says, as frozen values. Addresses are 0-based; lengths of `str` and `raw` are bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,0 +1,142 @@
+"""`campustap-sim devices`: all devices of a plan in one process, in real time, on Modbus TCP."""
+
+import argparse
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from firmware_sim.bus import LineServer
+from firmware_sim.control import ControlServer
+from firmware_sim.device import LogEntry
+from firmware_sim.event_log import unpack
+from firmware_sim.nvm import FileNvm, NonVolatile
+from firmware_sim.world import TICK_MS, EndFile, World
+from hardware.points import load
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where a site lives."""
+
+    plan: Path
+    state: Path
+    control_port: int
+    device_log: Path
+    rtu: bool = False
+
+
+class Site:
+    """A world with its servers; `start`, then `run` until cancelled, then `stop`."""
+
+    def __init__(self, plan: Mapping[str, Any], options: Options) -> None:
+        self._plan = plan
+        self._options = options
+        self._ends = EndFile(options.device_log, load("chw.hwo1").enums["close_reason"])
+        self.world = World(
+            plan,
+            open_nvm=self._open_nvm,
+            now_ms=_monotonic_ms(),
+            unix_offset_ms=time.time_ns() // 1_000_000 - _monotonic_ms(),
+            on_entry=self._ends.write,
+        )
+        self._write_missed_ends()
+        self._servers: list[LineServer] = []
+        self._control = ControlServer(self.world, catch_up=self._catch_up)
+        #: Modbus ports by line id and the control port, known after `start`
+        self.ports: dict[str, int] = {}
+        self.control_port = 0
+
+    def _open_nvm(self, device_id: str) -> NonVolatile:
+        return FileNvm(self._options.state / f"{device_id}.nvm")
+
+    def _write_missed_ends(self) -> None:
+        for station in self.world.stations.values():
+            device = station.device
+            if device is None or station.fixture < 0:
+                continue
+            for sequence in sorted(device.log.records):
+                record = unpack(device.log.records[sequence])
+                self._ends.write(
+                    station.device_id, LogEntry(type_name=device.map.enums["record_type"][record.type], record=record)
+                )
+
+    def _catch_up(self) -> None:
+        self.world.advance(_monotonic_ms())
+
+    def _bus_now_ms(self) -> int:
+        return max(_monotonic_ms(), self.world.now_ms)
+
+    async def start(self) -> None:
+        """Open every line and, last, the control port: whoever can reach it can reach everything."""
+        for gateway in self._plan["gateways"]:
+            for line in gateway["lines"]:
+                units = self.world.lines.get(line["line_id"])
+                if units is None:
+                    continue
+                server = LineServer(units, now_ms=self._bus_now_ms, rtu=self._options.rtu)
+                self.ports[line["line_id"]] = await server.start(line["host"], line["port"])
+                self._servers.append(server)
+        self.control_port = await self._control.start(self._options.control_port)
+
+    async def run(self) -> None:
+        """Keep the world at the present."""
+        while True:
+            self._catch_up()
+            await asyncio.sleep(TICK_MS / 1000 - time.monotonic() % (TICK_MS / 1000))
+
+    async def stop(self) -> None:
+        """Close the servers and let every device save itself."""
+        for server in self._servers:
+            await server.stop()
+        await self._control.stop()
+        self.world.shut_down()
+        self._ends.close()
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+async def serve(options: Options) -> None:
+    """Run a plan's devices until SIGINT or SIGTERM; print one JSON line when they answer."""
+    plan = json.loads(options.plan.read_text(encoding="utf-8"))
+    site = Site(plan, options)
+    await site.start()
+    ready = {"ready": True, "control": site.control_port, "lines": site.ports, "devices": len(site.world.stations)}
+    print(json.dumps(ready), flush=True)
+    running = asyncio.ensure_future(site.run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        await site.stop()
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `devices` to the command line."""
+    parser = subparsers.add_parser("devices", help="serve all devices of a plan on Modbus TCP")
+    parser.add_argument("--plan", type=Path, required=True, help="plan.json")
+    parser.add_argument("--state", type=Path, required=True, help="folder for the devices' non-volatile memory")
+    parser.add_argument("--control", type=int, required=True, metavar="PORT", help="control port on 127.0.0.1")
+    parser.add_argument("--device-log", type=Path, required=True, metavar="FILE", help="END records, one JSON a line")
+    parser.add_argument("--rtu", action="store_true", help="speak RTU frames inside TCP on every line")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop; return the exit status."""
+    options = Options(
+        plan=arguments.plan,
+        state=arguments.state,
+        control_port=arguments.control,
+        device_log=arguments.device_log,
+        rtu=arguments.rtu,
+    )
+    asyncio.run(serve(options))
+    return 0

@@ -1,0 +1,384 @@
+"""
+A site: its devices, the water behind them and the lines they hang on, moved along in fixed steps.
+
+The world is still pure of sockets and clocks: `advance(now_ms)` catches up with the time it is told. A device without
+power is only its memory file; giving power back builds it anew from there.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firmware_sim.access_reader import AccessReader
+from firmware_sim.device import Identity, LogEntry
+from firmware_sim.mailbox import CODE, UID
+from firmware_sim.nvm import NonVolatile
+from firmware_sim.pdu import Unit
+from firmware_sim.plant import Bools, Plant
+from firmware_sim.water_outlet import WaterOutlet
+from hardware.points import load
+
+TICK_MS = 50
+#: longest time made up for in one go; a process that slept longer starts again from now
+CATCH_UP_MS = 2_000
+
+#: faults that are something in the pipes; the device has to notice them by itself
+_PIPE_FAULTS = ("stuck_open", "stuck_closed", "leak_closed", "burst_flow", "flow_sensor", "temp_sensor", "over_temp")
+_LEAK_LPM = 1.5
+
+
+class ControlRefused(Exception):
+    """The site cannot do what it was asked; the message says why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Station:
+    """One place on a line: the device when it has power, and what people and electricians do to it."""
+
+    device_id: str
+    line_id: str
+    unit_id: int
+    map_id: str
+    identity: Identity
+    nvm: NonVolatile
+    #: index in the plant, -1 for a door
+    fixture: int
+    device: WaterOutlet | AccessReader | None = None
+    power_back_at_ms: int = 0
+    silent: bool = False
+    temp_sensor_broken: bool = False
+    was_open: bool = False
+
+
+class World:
+    """All stations of a plan."""
+
+    def __init__(
+        self,
+        plan: Mapping[str, Any],
+        *,
+        open_nvm: Callable[[str], NonVolatile],
+        now_ms: int,
+        unix_offset_ms: int,
+        on_entry: Callable[[str, LogEntry], None] = lambda device_id, entry: None,
+    ) -> None:
+        """
+        Build and power every device of the plan.
+
+        `open_nvm` gives each device id its memory; `unix_offset_ms` plus the monotonic time is the wall clock of the
+        devices' battery-backed clocks; `on_entry` hears each log record once.
+        """
+        self.now_ms = now_ms
+        self._unix_offset_ms = unix_offset_ms
+        self._on_entry = on_entry
+        outlets = [raw for raw in plan["devices"] if raw["map_id"] == "chw.hwo1"]
+        fixtures = {raw["device_id"]: index for index, raw in enumerate(outlets)}
+        self.plant = Plant(
+            seed=int(plan.get("seed", 0)), k_factors_pulses_per_m3=[raw["k_factor_pulses_per_m3"] for raw in outlets]
+        )
+        self.stations: dict[str, Station] = {}
+        self.lines: dict[str, SiteLine] = {}
+        for number, raw in enumerate(plan["devices"], start=1):
+            station = self._station(raw, number, fixtures.get(raw["device_id"], -1), open_nvm)
+            self.stations[station.device_id] = station
+            self.lines.setdefault(station.line_id, SiteLine()).add(station)
+            self._power_up(station)
+
+    def _station(
+        self, raw: Mapping[str, Any], number: int, fixture: int, open_nvm: Callable[[str], NonVolatile]
+    ) -> Station:
+        device_id = raw["device_id"]
+        k_factor = int(raw.get("k_factor_pulses_per_m3") or 0)
+        model = "HWO-1" if fixture >= 0 else "ACR-1"
+        return Station(
+            device_id=device_id,
+            line_id=raw["line_id"],
+            unit_id=raw["unit"],
+            map_id=raw["map_id"],
+            identity=Identity(
+                device_id=device_id,
+                serial=f"{'HW' if fixture >= 0 else 'AC'}-{number:05d}",
+                device_uid=0x4357_0000_0000_0000 + number,
+                model=model,
+                k_factor_pulses_per_m3=k_factor,
+            ),
+            nvm=open_nvm(device_id),
+            fixture=fixture,
+        )
+
+    def _power_up(self, station: Station) -> None:
+        register_map = load(station.map_id)
+        kind = WaterOutlet if station.fixture >= 0 else AccessReader
+        station.power_back_at_ms = 0
+        station.device = kind(
+            register_map,
+            station.identity,
+            station.nvm,
+            now_ms=self.now_ms,
+            unix_ms=self.now_ms + self._unix_offset_ms,
+        )
+        self._collect(station)
+
+    def _collect(self, station: Station) -> None:
+        if station.device is None:
+            return
+        entries, station.device.entries = station.device.entries, []
+        for entry in entries:
+            self._on_entry(station.device_id, entry)
+
+    # time ---------------------------------------------------------------------------------------------------------
+
+    def advance(self, now_ms: int) -> None:
+        """Catch up with `now_ms` in whole ticks."""
+        if now_ms - self.now_ms > CATCH_UP_MS:
+            self.now_ms = now_ms - TICK_MS
+        while self.now_ms + TICK_MS <= now_ms:
+            self.now_ms += TICK_MS
+            self._tick()
+
+    def _tick(self) -> None:
+        for station in self.stations.values():
+            if station.power_back_at_ms and self.now_ms >= station.power_back_at_ms:
+                self._power_up(station)
+        driven: Bools = np.zeros(len(self.plant.valve), dtype=np.bool_)
+        for station in self.stations.values():
+            device = station.device
+            if isinstance(device, WaterOutlet):
+                driven[station.fixture] = device.valve_drive
+                if device.valve_drive and not station.was_open:
+                    self.plant.mixer_open[station.fixture] = True
+                station.was_open = device.busy()
+        pulses = self.plant.step(TICK_MS / 1000, driven).tolist()
+        temperatures = self.plant.temperatures_decidegc().tolist()
+        for station in self.stations.values():
+            device = station.device
+            if isinstance(device, WaterOutlet):
+                temp = None if station.temp_sensor_broken else temperatures[station.fixture]
+                device.tick(self.now_ms, pulses=pulses[station.fixture], temp_decidegc=temp)
+            elif device is not None:
+                device.tick(self.now_ms)
+            self._collect(station)
+
+    def shut_down(self) -> None:
+        """Let every device save itself, as on a falling supply."""
+        for station in self.stations.values():
+            if station.device is not None:
+                station.device.falling_supply(self.now_ms)
+
+    # people and electricians --------------------------------------------------------------------------------------
+
+    def station(self, device_id: Any) -> Station:
+        """Return a station; ControlRefused when there is none."""
+        if not isinstance(device_id, str) or device_id not in self.stations:
+            raise ControlRefused(f"no device is called {device_id!r}")
+        return self.stations[device_id]
+
+    def _powered(self, station: Station) -> WaterOutlet | AccessReader:
+        if station.device is None:
+            raise ControlRefused(f"{station.device_id} has no power")
+        return station.device
+
+    def _outlet(self, device_id: Any) -> WaterOutlet:
+        device = self._powered(self.station(device_id))
+        if not isinstance(device, WaterOutlet):
+            raise ControlRefused(f"{device_id} is not an outlet")
+        return device
+
+    def _door(self, device_id: Any) -> AccessReader:
+        device = self._powered(self.station(device_id))
+        if not isinstance(device, AccessReader):
+            raise ControlRefused(f"{device_id} is not a door")
+        return device
+
+    def present(self, device_id: Any, *, source: int, uid: bytes = b"", payload: bytes = b"", side: str = "in") -> int:
+        """Hold a card (source UID) or a code (source CODE) before a reader; return the mailbox sequence."""
+        device = self._powered(self.station(device_id))
+        assert source in (UID, CODE)
+        prefix = "mbx" if isinstance(device, WaterOutlet) else {"in": "mbx_a", "out": "mbx_b"}.get(side)
+        if prefix is None:
+            raise ControlRefused(f"side must be in or out, not {side!r}")
+        return device.mailboxes[prefix].post(
+            source=source, uid=uid, payload=payload, now_ms=self.now_ms, unix_time=device.unix_ms() // 1000
+        )
+
+    def open_mixer(self, device_id: Any, open_: bool) -> None:
+        """Let the person at an outlet open or close the mixer."""
+        self._outlet(device_id)
+        self.plant.mixer_open[self.stations[device_id].fixture] = open_
+
+    def press_button(self, device_id: Any) -> None:
+        """Press the stop button of an outlet."""
+        self._outlet(device_id).press_stop(self.now_ms)
+
+    def walk(self, device_id: Any, direction: Any, *, force: bool) -> str:
+        """Let someone walk at a door's arm; return what happened."""
+        if direction not in ("in", "out"):
+            raise ControlRefused(f"direction must be in or out, not {direction!r}")
+        device = self._door(device_id)
+        outcome = device.walk(self.now_ms, direction, force=force)
+        self._collect(self.stations[device_id])
+        return outcome
+
+    def cut_power(self, device_id: Any, seconds: float, *, hard: bool) -> None:
+        """Take power away for a while; `hard` leaves no charge to save with. None means the whole site."""
+        chosen = list(self.stations.values()) if device_id is None else [self.station(device_id)]
+        for station in chosen:
+            if station.device is not None and not hard:
+                station.device.falling_supply(self.now_ms)
+            station.device = None
+            station.was_open = False
+            station.power_back_at_ms = self.now_ms + max(TICK_MS, round(seconds * 1000))
+
+    def set_silent(self, device_id: Any, silent: bool) -> None:
+        """Break or mend the wire to one device; the device itself goes on."""
+        self.station(device_id).silent = silent
+
+    def set_fault(self, device_id: Any, fault: Any, on: bool) -> None:
+        """Break or mend something: a pipe fault in the plant, anything else as a fault bit held on."""
+        station = self.station(device_id)
+        device = self._powered(station)
+        name = str(fault).lower()
+        if not device.fault_bit(name.upper()):
+            known = ", ".join(bit.lower() for bit in device.map.bits["faults"])
+            raise ControlRefused(f"no fault is called {fault!r}; there are {known}")
+        if isinstance(device, WaterOutlet) and name in _PIPE_FAULTS:
+            self._break_pipe(station, name, on)
+            if name in ("stuck_closed", "flow_sensor"):
+                device.force_fault(name.upper(), on)
+        elif isinstance(device, AccessReader) and name == "fire_input":
+            device.fire(self.now_ms, on)
+        else:
+            device.force_fault(name.upper(), on)
+        self._collect(station)
+
+    def _break_pipe(self, station: Station, name: str, on: bool) -> None:
+        plant, index = self.plant, station.fixture
+        match name:
+            case "stuck_open":
+                plant.stuck_open[index] = on
+            case "stuck_closed":
+                plant.stuck_closed[index] = on
+            case "leak_closed":
+                plant.leak_lpm[index] = _LEAK_LPM if on else 0.0
+            case "burst_flow":
+                plant.burst[index] = on
+            case "flow_sensor":
+                plant.meter_dead[index] = on
+            case "over_temp":
+                plant.too_hot[index] = on
+            case "temp_sensor":
+                station.temp_sensor_broken = on
+
+    def state(self, device_id: Any = None) -> list[dict[str, Any]]:
+        """Return what each device is doing, or one of them."""
+        chosen = list(self.stations.values()) if device_id is None else [self.station(device_id)]
+        return [self._state(station) for station in chosen]
+
+    def _state(self, station: Station) -> dict[str, Any]:
+        device = station.device
+        kind = "outlet" if station.fixture >= 0 else "door"
+        line = {"device": station.device_id, "kind": kind, "powered": device is not None, "silent": station.silent}
+        if device is None:
+            return line
+        line |= {
+            "state": device.state.lower(),
+            "faults": [name.lower() for name in device.fault_names()],
+            "boot_id": device.boot_id,
+            "log_head": device.log.head,
+            "log_ack": device.log.acked,
+            "mailbox_pending": any(box.pending for box in device.mailboxes.values()),
+            "link_age_s": device.link_age_s(),
+        }
+        if isinstance(device, AccessReader):
+            grant = device.grant
+            return line | {
+                "grant_id": grant.grant_id if grant else 0,
+                "grant_left_ms": device.grant_left_ms(),
+                "pass_in": device.passages[1],
+                "pass_out": device.passages[2],
+            }
+        return line | {
+            "valve_open": device.valve_drive,
+            "mixer_open": bool(self.plant.mixer_open[station.fixture]),
+            "session_u32": device.dispense.session_id if device.dispense else 0,
+            "sess_pulses": device.session_pulses(),
+            "sess_volume_ml": device.volume_ml(device.session_pulses()),
+            "total_pulses": device.total_pulses,
+            "k_factor_pulses_per_m3": device.config["cfg_cal_k"],
+            "flow_ml_per_min": device.flow_centilpm() * 10,
+            "temp_decidegc": device.temp,
+            "close_reason": device.close_reason.lower(),
+            "lease_left_ms": device.lease_left_ms(),
+        }
+
+
+class SiteLine:
+    """The stations of one line by unit id; implements `firmware_sim.bus.Line`."""
+
+    def __init__(self) -> None:
+        self._stations: dict[int, Station] = {}
+
+    def add(self, station: Station) -> None:
+        """Hang a station on the line; two with one unit id are a wiring mistake."""
+        if station.unit_id in self._stations or not 1 <= station.unit_id <= 247:
+            raise ValueError(f"unit {station.unit_id} of {station.device_id} is taken or not within 1 to 247")
+        self._stations[station.unit_id] = station
+
+    def unit(self, unit_id: int) -> Unit | None:
+        """Return the unit that answers now."""
+        station = self._stations.get(unit_id)
+        return None if station is None or station.silent else station.device
+
+    def units(self) -> Sequence[Unit]:
+        """Return every unit that hears a broadcast now."""
+        return [s.device for s in self._stations.values() if s.device is not None and not s.silent]
+
+
+class EndFile:
+    """
+    Appends every END record to a file as one JSON line, each exactly once over any number of restarts.
+
+    After a crash between the device's memory and this file, `catch_up` adds what the log ring still holds.
+    """
+
+    def __init__(self, path: Path, enums: Mapping[int, str]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._reasons = enums
+        self._last: dict[str, int] = {}
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._note(line)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def _note(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:  # a line cut short by a crash; the ring still holds its record
+            return
+        self._last[entry["device_id"]] = max(entry["log_seq"], self._last.get(entry["device_id"], 0))
+
+    def write(self, device_id: str, entry: LogEntry) -> None:
+        """Append an END that is not there yet; other records are none of this file's business."""
+        record = entry.record
+        if entry.type_name != "END" or record.seq <= self._last.get(device_id, 0):
+            return
+        self._last[device_id] = record.seq
+        line = {
+            "device_id": device_id,
+            "session_u32": record.subject_id,
+            "opening_pulses": record.total - record.count,
+            "closing_pulses": record.total,
+            "sess_pulses": record.count,
+            "reason": self._reasons[record.aux].lower(),
+            "log_seq": record.seq,
+            "at": record.unix_time * 1000 + record.deciseconds * 100,
+        }
+        self._file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
