@@ -144,7 +144,12 @@ def insert_parked(conn: Connection, values: Row) -> None:
 def parked_due(conn: Connection, now: datetime, limit: int) -> list[Row]:
     """Return parked records whose next try has come, oldest first."""
     query = select(parked).where(parked.c.retry_at <= now).order_by(parked.c.parked_at, parked.c.sequence).limit(limit)
-    return [dict(row) for row in conn.execute(query.with_for_update(skip_locked=True)).mappings()]
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def parked_attempts(conn: Connection, row: Row) -> int | None:
+    """Return how often a parked record was tried, or None when it is no longer parked; locked until commit."""
+    return conn.execute(select(parked.c.attempts).where(_parked_key(row)).with_for_update()).scalar_one_or_none()
 
 
 def _parked_key(row: Row) -> Any:

@@ -172,6 +172,16 @@ def accept_record(
     return True
 
 
+def continues_chain(
+    conn: Connection, tenant_id: str, gateway_id: str, epoch: str, sequence: int, previous_sha256: str
+) -> bool:
+    """Return whether a record names the digest of the one before it, as far as that one is here."""
+    if sequence == 1:
+        return previous_sha256 == "0" * 64
+    known = repository.record_sha256(conn, tenant_id, gateway_id, epoch, sequence - 1)
+    return known is None or known == previous_sha256
+
+
 def acked_through(conn: Connection, tenant_id: str, gateway_id: str, epoch: str) -> int:
     """Return the sequence up to which every record of an epoch is accepted; sequences begin at 1, so 0 means none."""
     stored = repository.cursor(conn, tenant_id, gateway_id, epoch)
@@ -223,6 +233,11 @@ def parked_due(conn: Connection, now: datetime, limit: int) -> list[ParkedRecord
 
 def _key(record: ParkedRecord) -> repository.Row:
     return {name: getattr(record, name) for name in ParkedRecord.__slots__}
+
+
+def still_parked(conn: Connection, record: ParkedRecord) -> bool:
+    """Return whether nobody has handled or postponed a parked record since it was looked up; it is locked then."""
+    return repository.parked_attempts(conn, _key(record)) == record.attempts
 
 
 def unpark(conn: Connection, record: ParkedRecord) -> None:

@@ -242,6 +242,7 @@ def _write_loss(conn: Connection, of: WaterSession, cause: str, bill: rules.Bill
             tenant_id=of.tenant_id,
             water_session_id=of.water_session_id,
             amount_minor=bill.overrun_minor,
+            transfer_id=f"tr_{of.water_session_id.removeprefix('ws_')}.{cause}",
             now=now,
         )
 

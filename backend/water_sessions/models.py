@@ -1,6 +1,6 @@
 """Tables of water sessions and of the starts that wait for the previous session at their outlet to end."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
 from backend.db import UtcDateTime, metadata
 from backend.water_sessions.machine import LIVE
@@ -92,4 +92,14 @@ waiting_starts = Table(
     Column("cardholder_id", String(64), nullable=False),
     Column("credential_kind", String(16), nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+)
+
+taps = Table(
+    "water_session_taps",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("request_id", String(100), primary_key=True),
+    #: the Decision as it was sent
+    Column("answer", Text, nullable=False),
+    Column("answered_at", UtcDateTime, nullable=False, index=True),
 )

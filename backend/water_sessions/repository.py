@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Connection, RowMapping, Select, delete, inser
 
 from backend.kit.clock import epoch_ms
 from backend.water_sessions.machine import LIVE, State
-from backend.water_sessions.models import waiting_starts
+from backend.water_sessions.models import taps, waiting_starts
 from backend.water_sessions.models import water_sessions as table
 from backend.water_sessions.types import WaitingStart, WaterSession
 
@@ -113,6 +113,22 @@ def overdue(conn: Connection, *, now: datetime, grace_s: int, limit: int) -> lis
     limit_ms = type_coerce(table.c.opened_at, BigInteger) + (table.c.duration_limit_s + grace_s) * 1000
     query = select(table).where(table.c.state.in_(_LIVE), table.c.opened_at.is_not(None), limit_ms <= epoch_ms(now))
     return _many(conn, query.order_by(table.c.requested_at).limit(limit))
+
+
+def tap_answer(conn: Connection, tenant_id: str, request_id: str) -> str | None:
+    """Return the answer a tap was given or None."""
+    query = select(taps.c.answer).where(taps.c.tenant_id == tenant_id, taps.c.request_id == request_id)
+    return conn.execute(query).scalar_one_or_none()
+
+
+def store_tap(conn: Connection, tenant_id: str, request_id: str, *, answer: str, now: datetime) -> None:
+    """Store the answer a tap was given."""
+    conn.execute(insert(taps).values(tenant_id=tenant_id, request_id=request_id, answer=answer, answered_at=now))
+
+
+def delete_taps(conn: Connection, *, before: datetime) -> None:
+    """Forget answers given before a time."""
+    conn.execute(delete(taps).where(taps.c.answered_at < before))
 
 
 def store_waiting(conn: Connection, start: WaitingStart) -> None:

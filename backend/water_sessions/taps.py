@@ -9,11 +9,13 @@ tapping again costs nothing. Before a stranger's tap ends anyone's shower, it mu
 
 from datetime import datetime, timedelta
 
+import msgspec
 from sqlalchemy import Connection
 
 from backend.cardholders import service as cardholders
 from backend.errors import BackendError
 from backend.kit.money import format_minor
+from backend.outbox import service as outbox
 from backend.payments import service as payments
 from backend.water_sessions import repository, service
 from backend.water_sessions.context import Context
@@ -22,6 +24,8 @@ from gateway.contract.messages import CredentialKind, CredentialPresented, Decis
 
 #: How long a tap waits for the previous session to end.
 WAIT_S = 15
+#: How long an answer is remembered; no tap is delivered so late.
+TAP_MEMORY_S = 600
 _DISPLAY_MAX = 32
 
 #: What the outlet's display says; both languages within 32 characters.
@@ -42,16 +46,34 @@ _DISPLAY = {
 }
 
 
-def on_presented(
-    conn: Connection, ctx: Context, tenant_id: str, presented: CredentialPresented, now: datetime
-) -> Decision:
+def on_presented(ctx: Context, tenant_id: str, presented: CredentialPresented, now: datetime) -> Decision:
     """
-    Return the answer to a tap at an outlet, with what it starts or stops, in the caller's transaction.
+    Return the answer to a tap at an outlet; what it starts or stops is committed with it.
 
-    The caller holds the tenant's turn and rolls back to before the call when a refusal is raised.
-
-    :raises BackendError: any refusal of the credential or of a start; `refused` turns it into the answer.
+    A repeat of a request is answered as before: a tap that stopped must not start when it is delivered twice.
     """
+    with ctx.db.write() as conn:
+        outbox.take_turn(conn, tenant_id)
+        known = repository.tap_answer(conn, tenant_id, presented.request_id)
+        if known is not None:
+            return msgspec.json.decode(known, type=Decision)
+        try:
+            with conn.begin_nested():
+                decision = _decide(conn, ctx, tenant_id, presented, now)
+        except BackendError as error:
+            decision = refused(presented, error)
+        answer = msgspec.json.encode(decision).decode()
+        repository.store_tap(conn, tenant_id, presented.request_id, answer=answer, now=now)
+        return decision
+
+
+def forget_taps(ctx: Context, now: datetime) -> None:
+    """Forget the answers to taps that are too old to be delivered again."""
+    with ctx.db.write() as conn:
+        repository.delete_taps(conn, before=now - timedelta(seconds=TAP_MEMORY_S))
+
+
+def _decide(conn: Connection, ctx: Context, tenant_id: str, presented: CredentialPresented, now: datetime) -> Decision:
     running = repository.live_of_device(conn, tenant_id, presented.device)
     if presented.kind is CredentialKind.BUTTON:
         if running is None:

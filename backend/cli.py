@@ -1,0 +1,139 @@
+"""The `campustap` command: serve, worker, migrate, tenant seed, reconcile, gateway list."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from backend import worker
+from backend.bootstrap import container
+from backend.bootstrap.plan import PlanMalformed
+from backend.bootstrap.seed import seed
+from backend.config import Config, ConfigError, load
+from backend.errors import BackendError
+from backend.fleet import service as fleet
+from backend.migrations import runner
+from backend.reconciliation import service as reconciliation
+from backend.tenants import service as tenants
+
+_USAGE_ERROR = 2
+
+
+class CommandFailed(Exception):
+    """The command cannot be carried out; the message says what to do about it."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="campustap", description="CampusTap's server. Settings: CAMPUSTAP_* variables."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="serve pages and the API over HTTP")
+    commands.add_parser("worker", help="handle what gateways send and send what they must do")
+    commands.add_parser("migrate", help="bring the database to the present schema")
+    tenant = commands.add_parser("tenant", help="schools").add_subparsers(dest="action", required=True)
+    seeding = tenant.add_parser("seed", help="fill the database from a plan; may be repeated")
+    seeding.add_argument("plan", type=Path, metavar="PLAN", help="plan.json")
+    seeding.add_argument("--out", type=Path, required=True, metavar="DIR", help="for gateway files and demo.json")
+    tenant.add_parser("list", help="list schools")
+    reconcile = commands.add_parser("reconcile", help="prove the books of a school and print the run as JSON")
+    reconcile.add_argument("tenant", metavar="TENANT")
+    gateway = commands.add_parser("gateway", help="gateways").add_subparsers(dest="action", required=True)
+    listing = gateway.add_parser("list", help="list a school's gateways")
+    listing.add_argument("tenant", metavar="TENANT")
+    return parser
+
+
+def _print(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def _serve(config: Config) -> None:
+    import uvicorn
+
+    from backend.app import create_app
+
+    app = create_app(container.open_backend(config))
+    uvicorn.run(app, host=config.http_host, port=config.http_port, timeout_graceful_shutdown=2, log_level="warning")
+
+
+def _seed(config: Config, plan: Path, out: Path) -> None:
+    try:
+        content = json.loads(plan.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandFailed(f"{plan} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CommandFailed(f"{plan} is not JSON: {error}") from error
+    out.mkdir(parents=True, exist_ok=True)
+    backend = container.open_backend(config)
+    for path in seed(backend.db, config, content, out).files:
+        print(path)
+
+
+def _reconcile(config: Config, tenant_id: str) -> None:
+    backend = container.open_backend(config)
+    with backend.db.write() as conn:
+        tenants.get(conn, tenant_id)
+        _print(asdict(reconciliation.run(conn, tenant_id, backend.context.clock())))
+
+
+def _list(config: Config, args: argparse.Namespace) -> None:
+    with container.open_backend(config).db.read() as conn:
+        if args.command == "tenant":
+            _print([asdict(tenant) for tenant in tenants.list_all(conn)])
+            return
+        tenants.get(conn, args.tenant)
+        _print([asdict(gateway) for gateway in fleet.gateways(conn, args.tenant)])
+
+
+def _run(args: argparse.Namespace) -> None:
+    config = load()
+    if args.command == "serve":
+        _serve(config)
+    elif args.command == "worker":
+        worker.run(container.open_backend(config))
+    elif args.command == "migrate":
+        runner.upgrade(config.database_url)
+    elif args.command == "reconcile":
+        _reconcile(config, args.tenant)
+    elif args.command == "tenant" and args.action == "seed":
+        _seed(config, args.plan, args.out)
+    else:
+        _list(config, args)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, or 2 with one line on standard error that says what to do."""
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        _run(args)
+    except (CommandFailed, ConfigError, PlanMalformed, BackendError) as error:
+        print(f"campustap: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    except OperationalError as error:
+        print(f"campustap: the database cannot be used ({error.orig}); is it there, and migrated?", file=sys.stderr)
+        return _USAGE_ERROR
+    except SQLAlchemyError as error:
+        if "no such table" not in str(error) and "does not exist" not in str(error):
+            raise
+        print("campustap: the database has no tables yet; run: campustap migrate", file=sys.stderr)
+        return _USAGE_ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

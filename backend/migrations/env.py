@@ -1,0 +1,35 @@
+"""What Alembic runs: connects to the URL it is given and migrates inside one transaction."""
+
+from typing import Any
+
+from alembic import context
+
+from backend.bootstrap.tables import load_tables
+from backend.db import UtcDateTime, open_database
+
+
+def _render(kind: str, item: Any, autogen_context: Any) -> str | bool:
+    """Write our column type by name, so that revisions read as the models do."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        autogen_context.imports.add("from backend.db import UtcDateTime")
+        return "UtcDateTime()"
+    return False
+
+
+def run() -> None:
+    """Migrate."""
+    database = open_database(context.config.attributes["url"])
+    with database.write() as conn:
+        context.configure(
+            connection=conn,
+            target_metadata=load_tables(),
+            render_item=_render,
+            render_as_batch=conn.dialect.name == "sqlite",
+            transaction_per_migration=False,
+            transactional_ddl=False,
+        )
+        context.run_migrations()
+    database.engine.dispose()
+
+
+run()
