@@ -45,19 +45,13 @@ class Movement:
     earlier: Reading
     later: Reading
     usage: Usage
+    #: the water session it lies in, from its opening to its closing; empty between sessions
+    water_session_id: str = ""
 
     @property
     def volume_ml(self) -> int:
         """Return the volume by the later reading's K-factor, in millilitres, rounded down."""
         return volume_ml(pulses=self.usage.pulses, k_factor_pulses_per_m3=self.later.k_factor_pulses_per_m3)
-
-    @property
-    def is_in_session(self) -> bool:
-        """Return whether the movement is one session's, from its opening to its closing."""
-        return (self.earlier.cause, self.later.cause) == (
-            "opening",
-            "closing",
-        ) and self.earlier.reference == self.later.reference
 
 
 def usage_pulses(opening: int, closing: int, *, wrap: int = WRAP) -> Usage:
@@ -105,12 +99,22 @@ def split_by_hour(pulses: int, earlier_at: datetime, later_at: datetime) -> list
     return [(from_epoch_ms((first + index) * _HOUR_MS), share) for index, share in enumerate(shares)]
 
 
+def _sessions_of_steps(readings: Sequence[Reading]) -> list[str]:
+    """Return for each step between two neighbors the session it lies in; one without a closing claims nothing."""
+    opened = {each.reference: index for index, each in enumerate(readings) if each.cause == "opening"}
+    steps = [""] * max(0, len(readings) - 1)
+    for index, each in enumerate(readings):
+        if each.cause == "closing" and each.reference and each.reference in opened:
+            for step in range(opened[each.reference], index):
+                steps[step] = each.reference
+    return steps
+
+
 def movements(readings: Sequence[Reading]) -> list[Movement]:
     """Return what one device's register moved between each two neighbors; `readings` are ordered."""
-    pairs = pairwise(readings)
     return [
-        Movement(earlier, later, usage_pulses(earlier.register_pulses, later.register_pulses))
-        for earlier, later in pairs
+        Movement(earlier, later, usage_pulses(earlier.register_pulses, later.register_pulses), water_session_id)
+        for (earlier, later), water_session_id in zip(pairwise(readings), _sessions_of_steps(readings), strict=True)
     ]
 
 

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, RowMapping
 
+from backend.errors import BackendError
 from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms
 from backend.metering import repository, rules
@@ -18,6 +19,12 @@ from backend.metering.rules import Usage as Usage
 CAUSES = frozenset({"opening", "closing", "scheduled", "boot", "unbilled_flow"})
 _READING_FIELDS = tuple(field.name for field in fields(Reading))
 _LATEST_TIES_MAX = 8
+
+
+class ReadingMalformed(BackendError):
+    """A reading's cause is not one that is known."""
+
+    code = "reading_malformed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +45,11 @@ def record(conn: Connection, reading: Reading) -> bool:
     Store a reading and return whether it is new. It is the same one if device, cause and reference are, or, without
     a reference, the time.
 
+    :raises ReadingMalformed: if the cause is unknown.
     :raises backend.metering.rules.InvalidRegister: if the register does not fit 64 bits.
     """
-    assert reading.cause in CAUSES, f"unknown cause {reading.cause!r}"
+    if reading.cause not in CAUSES:
+        raise ReadingMalformed(f"unknown cause {reading.cause!r}")
     if not 0 <= reading.register_pulses < rules.WRAP:
         raise rules.InvalidRegister(f"register {reading.register_pulses} does not fit 64 bits")
     reference = reading.reference or str(epoch_ms(reading.read_at))
@@ -75,7 +84,7 @@ def gaps(
         movement
         for _, moved in movements(conn, tenant_id, since=since, until=until)
         for movement in moved
-        if not movement.is_in_session and (movement.usage.pulses or movement.usage.note)
+        if not movement.water_session_id and (movement.usage.pulses or movement.usage.note)
     ]
 
 
@@ -116,3 +125,10 @@ def consumption(
                 for counted_for in inside[place_of[device_id]] if volume and first <= hour < end else []:
                     volumes[counted_for, hour] += volume
     return [HourRow(place, hour, volume) for (place, hour), volume in sorted(volumes.items())]
+
+
+def readings_by_device(conn: Connection, tenant_id: str) -> dict[str, list[Reading]]:
+    """Return all readings of a tenant by device, each device's as they happened."""
+    rows = repository.find_readings(conn, tenant_id)
+    grouped = groupby((_reading(row) for row in rows), key=lambda reading: reading.device_id)
+    return {device_id: rules.in_order(list(group)) for device_id, group in grouped}

@@ -1,0 +1,1 @@
+"""Reconciliation: meter, sessions and ledger tell one story; every break has liters, money, cause and owner."""
