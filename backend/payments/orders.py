@@ -171,7 +171,8 @@ def apply_capture(conn: Connection, seen: Operation, answer: Answer, now: dateti
     elif isinstance(answer, Declined):
         current = repository.operation(conn, seen.tenant_id, seen.operation_id)
         found = find(conn, seen.tenant_id, seen.order_id)
-        assert current is not None and isinstance(found, Authorization)
+        assert current is not None
+        assert isinstance(found, Authorization)
         if current.status == "pending":
             postings.write_off(conn, found, seen.operation_id, seen.amount_minor, now)
         _settle(conn, seen, "refused", answer)
