@@ -185,9 +185,7 @@ def load_config(path: Path) -> Config:
     lines = tuple(_line(section) for section in _tables(path, values, "lines"))
     devices = tuple(_device(section) for section in _tables(path, values, "devices"))
     _check_references(path, lines, devices)
-    tls: dict[str, str] = {
-        name: broker.text(name, "write a file name") for name in ("ca", "cert", "key") if name in broker.values
-    }
+    tls_files: list[str] = [name for name in ("ca", "cert", "key") if name in broker.values]
     return Config(
         tenant=top.topic_part("tenant"),
         gateway=top.topic_part("gateway"),

@@ -124,7 +124,7 @@ class CommandResult:
     @property
     def accepted(self) -> bool:
         """Whether the device did it, or had already done it."""
-        return self.code in ("ACCEPTED", "DONE", "DUPLICATE")
+        return self.code in ("ACCEPTED", "DONE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

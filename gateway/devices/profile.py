@@ -213,4 +213,7 @@ class ProfileDevice:
         fields = decode_block(result, answer)
         if fields["res_token"] != self._token:
             raise CommandFailed(f"unit {self._unit} answered for token {fields['res_token']!r}, not {self._token}")
-        return CommandResult(code=self.label("result", fields["res_code"]), detail=integer(fields, "res_detail"))
+        code, detail = self.label("result", fields["res_code"]), integer(fields, "res_detail")
+        if code == "DUPLICATE":  # our first try did arrive; its answer is what counts, and is kept in the detail
+            code = self.label("result", detail)
+        return CommandResult(code=code, detail=detail)

@@ -32,8 +32,8 @@ from gateway.uplink.store import Transaction
 log = logging.getLogger(__name__)
 
 FAST_PERIOD_S = 0.02
-HOT_PERIOD_S = 0.5
-SAMPLE_PERIOD_S = 0.95
+HOT_PERIOD_S = 0.4
+SAMPLE_PERIOD_S = 0.9
 IDLE_STATUS_PERIOD_S = 5.0
 CLOSE_RETRY_S = 0.5
 #: a session whose device is closed and has no END record is settled by register after this long

@@ -289,7 +289,7 @@ class DeviceController:
             return
         now = self._in.clock()
         kind = _KINDS.get(mail.source)
-        age_s = now // 1000 - mail.time_s
+        age_s = now // 1000 - mail.time_s if mail.time_s else 0  # a clock that was never set says nothing
         if kind is None or mail.stale or age_s > MAIL_AGE_S_MAX:
             log.info("mail dropped", extra={"device": self.device_id, "source": mail.source, "age_s": age_s})
             await self._port.acknowledge_mail(mail)
