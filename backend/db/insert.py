@@ -13,7 +13,9 @@ def _insert(conn: Connection, table: Table) -> Any:
 
 def insert_once(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless one with the same key is there; return whether it is new."""
-    return bool(conn.execute(_insert(conn, table).values(dict(values)).on_conflict_do_nothing()).rowcount)
+    key = next(iter(table.primary_key))
+    statement = _insert(conn, table).values(dict(values)).on_conflict_do_nothing().returning(key)
+    return conn.execute(statement).first() is not None  # a row count is not kept for inserts by every driver
 
 
 def upsert(conn: Connection, table: Table, values: Mapping[str, Any], *, keep: Sequence[str] = ()) -> None:
