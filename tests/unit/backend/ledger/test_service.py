@@ -1,0 +1,308 @@
+"""The ledger on real databases: what it stores, tells, refuses, and survives."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from backend.db import Database
+from backend.ledger import chart, service
+from backend.ledger.models import accounts, transfers
+from backend.ledger.rules import Code, TransferKind
+from tests.factories import NOW
+from tests.unit.backend.ledger.crash_writer import batch
+from tests.unit.backend.ledger.requests import open_accounts, pending, resolve, single
+
+_ROOT = Path(__file__).parents[4]
+
+
+class TestExecute:
+    def test_a_hold_and_its_capture_leave_clearing_at_zero(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, revenue = open_accounts(conn, wallet_minor=500)
+            results = service.execute(
+                conn,
+                "gxu",
+                [
+                    pending("h", wallet, clearing, 300, NOW + timedelta(hours=1), reference="ws_1"),
+                    resolve("p", TransferKind.POST, "h", 120, linked=True),
+                    single("r", clearing, revenue, 120, reference="ws_1"),
+                ],
+                now=NOW,
+            )
+        with database.read() as conn:
+            assert [result.code for result in results] == [Code.OK] * 3
+            assert service.balances(conn, "gxu", wallet) == service.Balances(380, 0, 380)
+            assert service.balances(conn, "gxu", revenue) == service.Balances(120, 0, 120)
+            assert service.open_clearing(conn, "gxu") == []
+            assert service.sums(conn, "gxu") == service.LedgerSums(740, 740, 0, 0)
+            assert [row.transfer_id for row in service.transfers_of(conn, "gxu", "ws_1")] == ["h", "p", "r"]
+
+    def test_nothing_is_stored_for_a_refusal(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=5)
+            result = service.execute(conn, "gxu", [pending("h", wallet, clearing, 6)], now=NOW)[0]
+            stored = conn.execute(select(transfers.c.transfer_id)).scalars().all()
+        assert result.code is Code.INSUFFICIENT
+        assert stored == ["opening"]
+
+    def test_tenants_share_nothing(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, "gxu", wallet_minor=500)
+            open_accounts(conn, "other", wallet_minor=7)
+            service.execute(conn, "gxu", [pending("h", wallet, clearing, 6)], now=NOW)
+            other = service.execute(conn, "other", [resolve("p", TransferKind.POST, "h", 6)], now=NOW)[0]
+            assert other.code is Code.NOT_PENDING
+            assert service.balances(conn, "other", wallet) == service.Balances(7, 0, 7)
+
+    def test_a_large_batch_is_one_decision(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=1_000)
+            requests = [pending(f"h{number}", wallet, clearing, 1) for number in range(service.BATCH_MAX)]
+            results = service.execute(conn, "gxu", requests, now=NOW)
+            assert [result.code for result in results] == [Code.OK] * 1_000 + [Code.INSUFFICIENT] * 1_000
+            assert service.verify(conn, "gxu") == []
+
+    def test_a_request_with_another_time_is_still_the_same(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            hold = pending("h", wallet, clearing, 100, NOW + timedelta(microseconds=1_999))
+            again = replace(hold, event_at=NOW + timedelta(hours=1))
+            codes = [service.execute(conn, "gxu", [one], now=NOW)[0].code for one in (hold, again)]
+            assert codes == [Code.OK, Code.EXISTS]
+
+    def test_an_empty_batch_does_nothing(self, database: Database) -> None:
+        with database.write() as conn:
+            assert service.execute(conn, "gxu", [], now=NOW) == []
+
+    def test_of_many_at_once_on_one_account_just_those_that_fit_succeed(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+
+        def spend(worker: int) -> int:
+            stood = 0
+            for number in range(20):
+                with database.write() as conn:
+                    hold = pending(f"h{worker}-{number}", wallet, clearing, 10)
+                    stood += service.execute(conn, "gxu", [hold], now=NOW)[0].code is Code.OK
+            return stood
+
+        with ThreadPoolExecutor(6) as pool:
+            assert sum(pool.map(spend, range(6))) == 50
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", wallet) == service.Balances(500, 500, 0)
+            assert service.verify(conn, "gxu") == []
+
+    def test_one_id_sent_by_many_at_once_stands_once(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+
+        def send(_: int) -> str:
+            with database.write() as conn:
+                return service.execute(conn, "gxu", [pending("h", wallet, clearing, 10)], now=NOW)[0].code.value
+
+        with ThreadPoolExecutor(6) as pool:
+            assert sorted(pool.map(send, range(6))) == ["exists"] * 5 + ["ok"]
+
+    def test_a_hold_posted_and_voided_at_once_is_resolved_once(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            holds = [pending(f"h{number}", wallet, clearing, 10) for number in range(10)]
+            service.execute(conn, "gxu", holds, now=NOW)
+
+        def resolve_all(kind: TransferKind) -> list[str]:
+            found = []
+            for hold in holds:
+                request = resolve(f"{hold.transfer_id}-{kind}", kind, hold.transfer_id, 10 if kind == "post" else 0)
+                with database.write() as conn:
+                    found.append(service.execute(conn, "gxu", [request], now=NOW)[0].code.value)
+            return found
+
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = list(pool.map(resolve_all, [TransferKind.POST, TransferKind.VOID]))
+        assert all({one, other} == {"ok", "already_resolved"} for one, other in zip(*outcomes, strict=True))
+
+    def test_a_process_killed_in_mid_batch_leaves_whole_batches(self, database: Database) -> None:
+        url = database.engine.url.render_as_string(hide_password=False)
+        command = [sys.executable, "-m", "tests.unit.backend.ledger.crash_writer", url, "gxu", "3"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(3)]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+        assert lines == ["0", "1", "middle"]
+        wallet, clearing = chart.account_id("cardholder_wallet", "ch_1"), chart.account_id("payment_clearing", "wallet")
+        with database.write() as conn:
+            assert service.balances(conn, "gxu", wallet).held_minor == 2 * 210
+            codes = [
+                {result.code.value for result in service.execute(conn, "gxu", batch(n, wallet, clearing), now=NOW)}
+                for n in range(3)
+            ]
+            assert codes == [{"exists"}, {"exists"}, {"ok"}]
+            assert service.balances(conn, "gxu", wallet).held_minor == 3 * 210
+            assert service.sums(conn, "gxu").balanced
+            assert service.verify(conn, "gxu") == []
+
+
+class TestDatabaseGuards:
+    def test_a_limited_account_cannot_go_below_zero(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, _, _ = open_accounts(conn, wallet_minor=10)
+        for column in ("debits_posted", "debits_pending"):
+            with pytest.raises(IntegrityError, match="available"), database.write() as conn:
+                conn.execute(update(accounts).where(accounts.c.account_id == wallet).values({column: 11}))
+
+    def test_an_unlimited_account_can(self, database: Database) -> None:
+        with database.write() as conn:
+            _, _, revenue = open_accounts(conn)
+            conn.execute(update(accounts).where(accounts.c.account_id == revenue).values(debits_posted=11))
+
+    def test_sums_are_never_negative(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, _, _ = open_accounts(conn)
+        with pytest.raises(IntegrityError, match="sums"), database.write() as conn:
+            conn.execute(update(accounts).where(accounts.c.account_id == wallet).values(credits_pending=-1))
+
+    def test_a_hold_has_one_resolution(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=10)
+            requests = [pending("h", wallet, clearing, 5), resolve("v", TransferKind.VOID, "h")]
+            service.execute(conn, "gxu", requests, now=NOW)
+            row = dict(conn.execute(select(transfers).where(transfers.c.transfer_id == "v")).one()._mapping)
+        with pytest.raises(IntegrityError), database.write() as conn:
+            conn.execute(insert(transfers).values({**row, "transfer_id": "v2"}))
+
+    @pytest.mark.parametrize(
+        "changes", [{"amount_minor": 0}, {"credit_account_id": "cardholder_wallet/ch_1"}, {"pending_id": "x"}]
+    )
+    def test_a_transfer_makes_sense(self, database: Database, changes: dict[str, object]) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=10)
+            service.execute(conn, "gxu", [single("t", wallet, clearing, 5)], now=NOW)
+            row = dict(conn.execute(select(transfers).where(transfers.c.transfer_id == "t")).one()._mapping)
+        with pytest.raises(IntegrityError), database.write() as conn:
+            conn.execute(insert(transfers).values({**row, "transfer_id": "t2", **changes}))
+
+
+class TestAccount:
+    def test_opening_twice_gives_the_same_account(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, _, _ = open_accounts(conn, wallet_minor=10)
+            again = service.account(conn, "gxu", "cardholder_wallet", "ch_1")
+            assert again == wallet
+            assert service.balances(conn, "gxu", again).posted_minor == 10
+
+    def test_a_kind_outside_the_chart_is_our_bug(self, database: Database) -> None:
+        with database.write() as conn, pytest.raises(AssertionError):
+            service.account(conn, "gxu", "pocket_money")
+
+    def test_an_account_never_opened_is_unknown(self, database: Database) -> None:
+        with database.read() as conn, pytest.raises(service.AccountUnknown):
+            service.balances(conn, "gxu", "cardholder_wallet/nobody")
+
+    def test_many_opening_it_at_once_get_one(self, database: Database) -> None:
+        def spend(number: int) -> str:
+            with database.write() as conn:
+                equity = service.account(conn, "gxu", "opening_equity")
+                wallet = service.account(conn, "gxu", "cardholder_wallet", "ch_1")
+                return service.execute(conn, "gxu", [single(f"t{number}", equity, wallet, 1)], now=NOW)[0].code.value
+
+        with ThreadPoolExecutor(6) as pool:
+            assert set(pool.map(spend, range(12))) == {"ok"}
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", "cardholder_wallet/ch_1").posted_minor == 12
+
+
+class TestStatement:
+    def test_lines_add_up_to_the_balances(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, revenue = open_accounts(conn, wallet_minor=500)
+            for number, request in enumerate(
+                [
+                    pending("h1", wallet, clearing, 100, reference="ws_1"),
+                    resolve("p1", TransferKind.POST, "h1", 40),
+                    single("r1", clearing, revenue, 40, reference="ws_1"),
+                    pending("h2", wallet, clearing, 200),
+                    resolve("v2", TransferKind.VOID, "h2"),
+                    pending("h3", wallet, clearing, 30),
+                ]
+            ):
+                service.execute(conn, "gxu", [request], now=NOW + timedelta(seconds=1 + number))
+            lines = service.statement(conn, "gxu", wallet, 100)
+            found = service.balances(conn, "gxu", wallet)
+
+        assert [(line.transfer_id, line.change_minor, line.held_change_minor) for line in lines] == [
+            ("h3", 0, 30),
+            ("v2", 0, -200),
+            ("h2", 0, 200),
+            ("p1", -40, -100),
+            ("h1", 0, 100),
+            ("opening", 500, 0),
+        ]
+        assert sum(line.change_minor for line in lines) == found.posted_minor
+        assert sum(line.held_change_minor for line in lines) == found.held_minor
+        assert (lines[3].reference, lines[3].counter_account_id) == ("ws_1", clearing)
+
+    def test_the_newest_come_first_up_to_the_limit(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            for number in range(5):
+                now = NOW + timedelta(seconds=1 + number)
+                service.execute(conn, "gxu", [pending(f"h{number}", wallet, clearing, 1)], now=now)
+            assert [line.transfer_id for line in service.statement(conn, "gxu", wallet, 2)] == ["h4", "h3"]
+
+
+class TestOpenClearing:
+    def test_what_is_left_is_named_with_its_amount(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, revenue = open_accounts(conn, wallet_minor=500)
+            requests = [
+                pending("h1", wallet, clearing, 100, reference="ws_1"),
+                resolve("p1", TransferKind.POST, "h1", 100),
+                single("r1", clearing, revenue, 60, reference="ws_1"),
+                pending("h2", wallet, clearing, 100, reference="ws_2"),
+            ]
+            service.execute(conn, "gxu", requests, now=NOW)
+            assert service.open_clearing(conn, "gxu") == [("ws_1", 40)]
+            service.execute(conn, "gxu", [single("r2", clearing, revenue, 40, reference="ws_1")], now=NOW)
+            assert service.open_clearing(conn, "gxu") == []
+
+
+class TestExpireDue:
+    def test_due_holds_are_released_oldest_first(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            holds = [
+                pending(f"h{minutes}", wallet, clearing, 100, NOW + timedelta(minutes=minutes)) for minutes in (3, 1, 2)
+            ]
+            service.execute(conn, "gxu", [*holds, resolve("v", TransferKind.VOID, "h2")], now=NOW)
+            at = NOW + timedelta(minutes=2)
+            assert [result.transfer_id for result in service.expire_due(conn, "gxu", at, 10)] == ["h1.expire"]
+            assert service.expire_due(conn, "gxu", at, 10) == []
+            assert service.balances(conn, "gxu", wallet) == service.Balances(500, 100, 400)
+            at = NOW + timedelta(minutes=3)
+            assert [result.transfer_id for result in service.expire_due(conn, "gxu", at, 10)] == ["h3.expire"]
+            late = resolve("p", TransferKind.POST, "h3", 100)
+            assert service.execute(conn, "gxu", [late], now=at)[0].code is Code.ALREADY_RESOLVED
+
+
+class TestVerify:
+    def test_a_tampered_sum_is_found(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            service.execute(conn, "gxu", [pending("h", wallet, clearing, 100)], now=NOW)
+            conn.execute(update(accounts).where(accounts.c.account_id == wallet).values(credits_posted=501))
+            assert service.verify(conn, "gxu") == [
+                service.Discrepancy(wallet, running=(100, 0, 0, 501), counted=(100, 0, 0, 500))
+            ]
+            assert not service.sums(conn, "gxu").balanced
