@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, func, literal, select
 
+from backend.db import UtcDateTime
 from backend.db.insert import insert_once
 from backend.metering.models import readings
 
@@ -42,7 +43,7 @@ def find_readings(
             .subquery()
         )
         statement = statement.outerjoin(last_before, last_before.c.device_id == readings.c.device_id)
-        statement = statement.where(readings.c.read_at >= func.coalesce(last_before.c.edge_at, since))
+        statement = statement.where(readings.c.read_at >= func.coalesce(last_before.c.edge_at, literal(since, UtcDateTime)))
     if until is not None:
         first_after = (
             by_device.add_columns(func.min(readings.c.read_at).label("edge_at"))
@@ -50,7 +51,7 @@ def find_readings(
             .subquery()
         )
         statement = statement.outerjoin(first_after, first_after.c.device_id == readings.c.device_id)
-        statement = statement.where(readings.c.read_at <= func.coalesce(first_after.c.edge_at, until))
+        statement = statement.where(readings.c.read_at <= func.coalesce(first_after.c.edge_at, literal(until, UtcDateTime)))
     if device_ids is not None:
         statement = statement.where(readings.c.device_id.in_(device_ids))
     return list(conn.execute(statement.order_by(readings.c.device_id, readings.c.read_at)).mappings())
