@@ -1,0 +1,170 @@
+"""
+What a refusal says to a person, in Chinese and English, with the next thing to do. One entry per code.
+
+A test walks every `BackendError` in the tree and fails when its code is missing here.
+"""
+
+# ruff: noqa: E501 - a refusal is easiest to review with both languages on one line
+
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    """What happened and what to do next, in both languages. May name figures of the refusal's details in braces."""
+
+    zh: str
+    zh_next: str
+    en: str
+    en_next: str
+
+
+_GENERIC = Words(
+    "这次操作没有完成。", "请返回重试；如仍不行，请联系后勤并提供页面底部的编号。",
+    "This was not done.", "Go back and try again; if it persists, give the facilities desk the number below.",
+)  # fmt: skip
+_OUTLET = Words(
+    "找不到这个用水点。", "请重新扫描贴纸，或换旁边的用水点。",
+    "There is no such outlet.", "Scan the sticker again, or use the outlet beside it.",
+)  # fmt: skip
+_GRANT_STEP = Words(
+    "保护期的当前状态不允许这一步。", "请刷新列表查看最新状态。",
+    "The grant's status does not allow this step.", "Reload the list to see where it stands.",
+)  # fmt: skip
+_MONEY = Words(
+    "这笔款项的状态不允许这一步，没有重复扣费。", "请在“钱包”中查看；如有疑问请联系财务。",
+    "The payment's state does not allow this step; nothing was charged twice.", "Look in Wallet, or ask finance.",
+)  # fmt: skip
+_DEVICE = Words(
+    "设备的报告与记录不符，已记录待查。", "请联系后勤并提供页面底部的编号。",
+    "A device's report does not fit our records; it was kept for review.", "Tell facilities the number below.",
+)  # fmt: skip
+_REQUEST = Words(
+    "请求的格式不对，什么也没有发生。", "请刷新页面后重试。",
+    "The request is not well formed; nothing happened.", "Reload the page and try again.",
+)  # fmt: skip
+
+WORDS: dict[str, Words] = {
+    "refused": _GENERIC,
+    "not_found": Words("找不到这一页或这一项。", "请检查地址，或从首页重新进入。",
+                       "There is nothing here.", "Check the address, or start again from the first page."),
+    "conflict": Words("内容在此期间已被改动。", "请刷新后再试。",
+                      "It changed in the meantime.", "Reload and try again."),
+    "forbidden": Words("您没有权限。", "请用有权限的账号登录。",
+                       "You are not allowed to do this.", "Sign in with an account that is."),
+    "role_missing": Words("此页需要角色：{role_zh}。", "请用具有该角色的账号登录，或请管理员授权。",
+                          "This page needs the role {role_en}.", "Sign in with that role or ask an administrator for it."),
+    "form_refused": Words("表单已失效，什么也没有发生。", "请刷新页面后再提交一次。",
+                          "The form is no longer valid; nothing happened.", "Reload the page and send it again."),
+    "form_incomplete": Words("表单没有填完整。", "请补齐标出的内容后再提交。",
+                             "The form is not complete.", "Fill in what is marked and send it again."),
+    "presence_missing": Words("还没有确认您就在用水点旁。", "请核对贴纸上的编号并勾选确认。",
+                              "You have not confirmed that you stand at the outlet.", "Compare the number on the sticker and tick the box."),
+    "method_not_allowed": Words("这个地址不能这样访问。", "请返回上一页。",
+                                "This address cannot be used like that.", "Go back one page."),
+    "internal": Words("系统出错，已记录。用水和扣费以水表与账单为准。", "请稍后再试；如仍不行，请提供下面的编号。",
+                      "Something failed on our side and was recorded. Meter and bill decide what you pay.",
+                      "Try again later; if it persists, give us the number below."),
+    "too_many_streams": Words("打开的实时页面太多。", "请关闭其他标签页。", "Too many live views are open.", "Close other tabs."),
+    # signing in
+    "sign_in_refused": Words("账号或密码不对。", "请检查后重新输入。", "Login or password is wrong.", "Check both and try again."),
+    "sign_in_expired": Words("登录已过期，未做任何改动。", "请重新登录，之后会回到刚才的页面。",
+                             "Your sign-in has expired; nothing was changed.", "Sign in again; you return to this page."),
+    "sign_in_missing": Words("需要先登录。", "登录后会回到这里。", "Please sign in first.", "You come back here afterwards."),
+    "too_many_attempts": Words("尝试次数过多，账号暂时锁定。", "请几分钟后再试，或请管理员重置密码。",
+                               "Too many attempts; signing in is paused.", "Wait a few minutes, or have your password reset."),
+    # outlets and sessions
+    "outlet_unknown": _OUTLET,
+    "device_unknown": _OUTLET,
+    "place_unknown": Words("找不到这个地点。", "请从列表中选择。", "There is no such place.", "Choose one from the list."),
+    "gateway_unknown": Words("找不到这个网关。", "请从列表中选择。", "There is no such gateway.", "Choose one from the list."),
+    "fault_unknown": Words("找不到这条故障。", "请刷新列表。", "There is no such fault.", "Reload the list."),
+    "outlet_busy": Words("这个用水点有人正在使用。", "请稍等，或换旁边的用水点；没有扣费。",
+                         "Someone is using this outlet.", "Wait a moment or use the one beside it; nothing was charged."),
+    "cardholder_busy": Words("您还有一次用水没有结束。", "请先在那边停水，再到这里开始。",
+                             "You still have water running elsewhere.", "Stop it there first, then start here."),
+    "outlet_offline": Words("这个用水点暂时联系不上，没有扣费。", "请换旁边的用水点，或稍后再试。",
+                            "This outlet cannot be reached; nothing was charged.", "Use the one beside it, or try again later."),
+    "outlet_faulty": Words("这个用水点出现故障，已停用，没有扣费。", "请换旁边的用水点；后勤已收到通知。",
+                           "This outlet has a fault and is closed; nothing was charged.", "Use the one beside it; facilities already know."),
+    "valve_refused": Words("阀门没有打开，没有扣费。", "请再试一次，或换旁边的用水点。",
+                           "The valve did not open; nothing was charged.", "Try again, or use the outlet beside it."),
+    "session_unknown": Words("找不到这次用水。", "请在“记录”中查看。", "There is no such water session.", "Look in History."),
+    "water_session_unknown": Words("找不到这次用水。", "请在“记录”中查看。", "There is no such water session.", "Look in History."),
+    "receipt_unknown": Words("还没有这次用水的账单。", "请稍后在“记录”中查看。", "There is no bill for this yet.", "Look in History in a moment."),
+    "not_your_session": Words("这不是您的用水。", "只有本人或后勤可以停水。",
+                              "This is not your water session.", "Only its owner or facilities may stop it."),
+    "unexpected_event": Words("这一步与用水的当前状态不符。", "请刷新页面。", "That does not fit where the session stands.", "Reload the page."),
+    "request_reused": Words("这个请求已用于另一次用水。", "请刷新页面后重试。", "This request was used for another session.", "Reload the page and try again."),
+    "tariff_missing": Words("这里还没有设置水价，所以不能用水，没有扣费。", "请告诉后勤；设置后即可使用。",
+                            "No price is set here, so no water can be sold; nothing was charged.", "Tell facilities; it works once a price is set."),
+    "tariff_unknown": Words("找不到这个资费版本。", "请从列表中选择。", "There is no such tariff version.", "Choose one from the list."),
+    "tariff_malformed": Words("资费内容不合规则。", "请检查金额与期间。", "The tariff is not valid.", "Check its amounts and its period."),
+    "tariff_overlap": Words("这段时间已有另一版资费。", "请调整起止时间。", "Another version covers that time.", "Change the period."),
+    # money
+    "insufficient_funds": Words("余额不足，没有扣费。", "请先充值，或换一种付款方式。",
+                                "Your balance is too low; nothing was charged.", "Top up, or choose another way to pay."),
+    "payment_declined": Words("付款被拒绝，没有扣费。", "请换一种付款方式，或联系发卡方。",
+                              "The payment was declined; nothing was charged.", "Choose another way to pay, or ask your provider."),
+    "payment_unknown": Words("付款结果还不知道，正在查询；不会重复扣费。", "请稍候，本页会自动更新。",
+                             "The payment's outcome is not known yet; we are asking. You are never charged twice.", "Wait; this page updates itself."),
+    "authorization_unknown": Words("找不到这笔预授权。", "请在“钱包”中查看。", "There is no such authorization.", "Look in Wallet."),
+    "method_not_accepted": Words("这里暂不接受{method_zh}：{brand_zh}在保护期内（至 {until_zh}）。", "请改用校园钱包或受保护的品牌。",
+                                 "{method_en} is not accepted here: {brand_en} is protected until {until_en}.", "Use the campus wallet or the protected brand."),
+    "method_unknown": Words("没有这种付款方式。", "请从列出的方式中选择。", "There is no such way to pay.", "Choose one of those listed."),
+    "provider_unknown": Words("没有这种付款方式。", "请从列出的方式中选择。", "There is no such way to pay.", "Choose one of those listed."),
+    "amount_invalid": Words("金额不对。", "请输入 ¥1 到 ¥500。", "The amount is not valid.", "Choose between ¥1 and ¥500."),
+    "account_unknown": Words("账户还没有建立。", "请联系财务。", "There is no such account yet.", "Ask finance."),
+    "authorization_captured": _MONEY,
+    "authorization_differs": _MONEY,
+    "authorization_not_held": _MONEY,
+    "capture_differs": _MONEY,
+    "capture_exceeds_hold": _MONEY,
+    "transfer_differs": _MONEY,
+    "conflicting_record": _DEVICE,
+    "foreign_device": _DEVICE,
+    "wrong_device": _DEVICE,
+    "wrong_audience": _DEVICE,
+    "reading_malformed": _DEVICE,
+    "expired": _DEVICE,
+    "request_malformed": _REQUEST,
+    "request_id_malformed": _REQUEST,
+    "plan_malformed": Words("计划文件有误：{reason}", "请改正后重新导入。", "The plan is not valid: {reason}", "Correct it and load it again."),
+    "tariff_ended": Words("这版资费已经结束，不能再改。", "请新建一个版本。", "This tariff version has ended.", "Add a new version."),
+    "top_up_amount_refused": Words("充值金额需在 ¥1 到 ¥500 之间，没有扣款。", "请重新选择金额。", "A top-up is between ¥1 and ¥500; nothing was charged.", "Choose another amount."),
+    "top_up_method_refused": Words("不能用这种方式充值，没有扣款。", "请从列出的方式中选择。", "The wallet cannot be topped up this way; nothing was charged.", "Choose one of the ways listed."),
+    "top_up_differs": Words("这次充值已用另一个金额或方式提交过。", "请刷新页面查看结果。", "This top-up was sent before with another amount or method.", "Reload the page to see its outcome."),
+    "top_up_unknown": Words("找不到这次充值。", "请在“钱包”中查看。", "There is no such top-up.", "Look in Wallet."),
+    # people and credentials
+    "cardholder_unknown": Words("找不到这个人。", "请检查编号。", "There is no such person.", "Check the number."),
+    "cardholder_inactive": Words("账号已冻结或注销。", "请到一卡通中心办理。", "This person is frozen or closed.", "Go to the card office."),
+    "credential_unknown": Words("这张卡或这个码没有登记。", "请到一卡通中心登记。", "Nobody has this card or code.", "Have it registered at the card office."),
+    "credential_frozen": Words("这张卡或这个码已挂失。", "如已找回，请在“我的”里解挂。", "This card or code is frozen.", "If you found it, unfreeze it under Me."),
+    "visitor_not_valid": Words("访客通行不在有效期内。", "请联系邀请人。", "This pass is not valid now.", "Ask your host."),
+    "code_malformed": Words("这不是学生码。", "请打开“身份码”重新出示。", "This is not a student code.", "Open Code and show it again."),
+    "code_expired": Words("码已过期。", "请出示刷新后的码。", "The code has expired.", "Show the new one."),
+    "code_replayed": Words("这个码已经用过。", "请出示刷新后的码。", "This code was used already.", "Show the new one."),
+    "login_taken": Words("这个账号已有人使用。", "请换一个。", "This login is taken.", "Choose another."),
+    "card_taken": Words("这张卡已登记给别人。", "请检查卡号。", "This card belongs to someone already.", "Check its number."),
+    "card_unreadable": Words("卡号格式不对。", "请重新读卡。", "This is not a card's number.", "Read the card again."),
+    "tenant_unknown": Words("找不到这所学校。", "请从列表中选择。", "There is no such school.", "Choose one from the list."),
+    # doors
+    "outside_hours": Words("现在不在开放时间。", "请查看开放时间。", "It is closed at this hour.", "See the opening hours."),
+    "zone_not_allowed": Words("您没有这里的通行权限。", "请联系管理部门。", "You are not admitted here.", "Ask the office in charge."),
+    "passage_unknown": Words("找不到这次通行。", "请刷新列表。", "There is no such passage.", "Reload the list."),
+    "door_unknown": Words("找不到这扇门。", "请从列表中选择。", "There is no such door.", "Choose one from the list."),
+    # protections
+    "grant_unknown": Words("找不到这个保护期。", "请从列表中选择。", "There is no such grant.", "Choose one from the list."),
+    "grant_malformed": Words("保护期内容不合规则：{reason}", "请检查品牌、地点、期间后重新提交。", "The grant is not valid: {reason}", "Check brand, place and period and send it again."),
+    "grant_overlap": Words("与另一项独家保护期冲突：{brand_zh}，{from_zh} 至 {to_zh}。", "请调整期间、地点或场景，或先终止那一项。",
+                           "It conflicts with another exclusive grant: {brand_en}, {from_en} to {to_en}.", "Change period, place or scenario, or end the other one first."),
+    "grant_not_ready": _GRANT_STEP,
+    "same_person": Words("起草人不能审批自己的保护期。", "请由另一位有审批权限的人批准。", "Whoever drafted it may not approve it.", "Have a second person with the approver's role do it."),
+    # measuring and reconciling
+    "run_unknown": Words("找不到这次对账。", "请从列表中选择。", "There is no such reconciliation run.", "Choose one from the list."),
+    "invalid_k_factor": Words("水表系数无效。", "请检查水表校准。", "The meter's K-factor is not valid.", "Check its calibration."),
+}  # fmt: skip
+
+
+def words_for(code: str) -> Words:
+    """Return the words for a refusal's code, the general ones if it has none of its own."""
+    return WORDS.get(code, _GENERIC)

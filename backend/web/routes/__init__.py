@@ -1,0 +1,1 @@
+"""The addresses, grouped by who uses them."""
