@@ -13,9 +13,10 @@ from typing import Any
 from firmware_sim.bus import LineServer
 from firmware_sim.control import ControlServer
 from firmware_sim.device import LogEntry
+from firmware_sim.end_file import EndFile
 from firmware_sim.event_log import unpack
 from firmware_sim.nvm import FileNvm, NonVolatile
-from firmware_sim.world import TICK_MS, EndFile, World
+from firmware_sim.world import TICK_MS, World
 from hardware.points import load
 
 

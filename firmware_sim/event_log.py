@@ -2,7 +2,7 @@
 The event log ring of a device: records of 40 bytes, numbered from 1, kept until acknowledged.
 
 Only acknowledged records are overwritten. The last eight places are reserved: a session start may not use them, faults
-may use all but two, and the end of a session may use every one, so an end always finds room.
+may use all but two, and the end of a session or a passage may use every one, so an end always finds room.
 """
 
 import struct
@@ -19,7 +19,16 @@ RESERVED = 8
 _BODY = struct.Struct(">IHHIHIIIQHh")
 
 #: how many records may wait unacknowledged when a record of this type is appended; others leave RESERVED free
-_ROOM = {"END": CAPACITY, "FAULT_SET": CAPACITY - 2, "FAULT_CLR": CAPACITY - 2, "UNBILLED_FLOW": CAPACITY - 2}
+_ROOM = {
+    "END": CAPACITY,
+    "PASSAGE": CAPACITY,
+    "GRANT_TIMEOUT": CAPACITY,
+    "FORCED": CAPACITY - 2,
+    "TAILGATE": CAPACITY - 2,
+    "FAULT_SET": CAPACITY - 2,
+    "FAULT_CLR": CAPACITY - 2,
+    "UNBILLED_FLOW": CAPACITY - 2,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,8 @@ The world is still pure of sockets and clocks: `advance(now_ms)` catches up with
 power is only its memory file; giving power back builds it anew from there.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -336,49 +334,3 @@ class SiteLine:
     def units(self) -> Sequence[Unit]:
         """Return every unit that hears a broadcast now."""
         return [s.device for s in self._stations.values() if s.device is not None and not s.silent]
-
-
-class EndFile:
-    """
-    Appends every END record to a file as one JSON line, each exactly once over any number of restarts.
-
-    After a crash between the device's memory and this file, `catch_up` adds what the log ring still holds.
-    """
-
-    def __init__(self, path: Path, enums: Mapping[int, str]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._reasons = enums
-        self._last: dict[str, int] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self._note(line)
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-
-    def _note(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:  # a line cut short by a crash; the ring still holds its record
-            return
-        self._last[entry["device_id"]] = max(entry["log_seq"], self._last.get(entry["device_id"], 0))
-
-    def write(self, device_id: str, entry: LogEntry) -> None:
-        """Append an END that is not there yet; other records are none of this file's business."""
-        record = entry.record
-        if entry.type_name != "END" or record.seq <= self._last.get(device_id, 0):
-            return
-        self._last[device_id] = record.seq
-        line = {
-            "device_id": device_id,
-            "session_u32": record.subject_id,
-            "opening_pulses": record.total - record.count,
-            "closing_pulses": record.total,
-            "sess_pulses": record.count,
-            "reason": self._reasons[record.aux].lower(),
-            "log_seq": record.seq,
-            "at": record.unix_time * 1000 + record.deciseconds * 100,
-        }
-        self._file.write(json.dumps(line) + "\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

@@ -99,8 +99,24 @@ class TestLoad:
         reasons = set(load("chw.hwo1").enums["close_reason"].values())
 
         assert reasons == set(
-            "NONE VOLUME_LIMIT TIME_LIMIT LEASE COMM_WATCHDOG NO_FLOW SCALD LEAK POWER_LOSS REBOOT REMOTE USER FAULT"
-            " HANDOVER CARD REVOKED".split()
+            [
+                "NONE",
+                "VOLUME_LIMIT",
+                "TIME_LIMIT",
+                "LEASE",
+                "COMM_WATCHDOG",
+                "NO_FLOW",
+                "SCALD",
+                "LEAK",
+                "POWER_LOSS",
+                "REBOOT",
+                "REMOTE",
+                "USER",
+                "FAULT",
+                "HANDOVER",
+                "CARD",
+                "REVOKED",
+            ]
         )
 
     def test_names_faults_as_the_contract_does(self) -> None:
