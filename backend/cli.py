@@ -20,6 +20,7 @@ from backend.config import Config, ConfigError, load
 from backend.errors import BackendError
 from backend.fleet import service as fleet
 from backend.migrations import runner
+from backend.mqtt.telemetry import BrokerTelemetry
 from backend.reconciliation import service as reconciliation
 from backend.tenants import service as tenants
 
@@ -66,7 +67,8 @@ def _serve(config: Config) -> None:
 
     from backend.app import create_app
 
-    app = create_app(container.open_backend(config))
+    telemetry = BrokerTelemetry(config.broker_host, config.broker_port)
+    app = create_app(container.open_backend(config), telemetry)
     uvicorn.run(app, host=config.http_host, port=config.http_port, timeout_graceful_shutdown=2, log_level="warning")
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from backend.config import Config
+from backend.config import Config, load
 from backend.db import Database, open_database
 from backend.kit.clock import Clock, utc_now
 from backend.payments import providers
@@ -18,8 +18,9 @@ class Backend:
     context: Context
 
 
-def open_backend(config: Config, *, clock: Clock = utc_now) -> Backend:
-    """Return the parts a configuration describes. The database is opened, not migrated."""
+def open_backend(config: Config | None = None, *, clock: Clock = utc_now) -> Backend:
+    """Return the parts a configuration describes, or the environment. The database is opened, not migrated."""
+    config = load() if config is None else config
     db = open_database(config.database_url)
     context = Context(
         db=db,

@@ -1,6 +1,6 @@
 """What Alembic runs: connects to the URL it is given and migrates inside one transaction."""
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 
@@ -8,7 +8,7 @@ from backend.bootstrap.tables import load_tables
 from backend.db import UtcDateTime, open_database
 
 
-def _render(kind: str, item: Any, autogen_context: Any) -> str | bool:
+def _render(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
     """Write our column type by name, so that revisions read as the models do."""
     if kind == "type" and isinstance(item, UtcDateTime):
         autogen_context.imports.add("from backend.db import UtcDateTime")

@@ -1,0 +1,360 @@
+"""From the register pair to the receipt, on real slices and both databases."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+
+from backend.bootstrap.tables import load_tables
+from backend.db import Database, open_database
+from backend.metering import service as metering
+from backend.outbox import service as outbox
+from backend.payments import service as payments
+from backend.settlement import service
+from backend.water_sessions import service as water_sessions
+from backend.water_sessions.machine import State
+from backend.water_sessions.types import WaterSession
+from gateway.contract.commands import CloseValve
+from gateway.contract.events import MeterRead, RefusalCode, StopReason, ValveOpened
+from gateway.contract.units import InvalidKFactor
+from tests.unit.backend.water_sessions.world import (
+    K_FACTOR,
+    OTHER_OUTLET,
+    OUTLET,
+    START_MINOR,
+    TENANT,
+    World,
+    balance_of,
+)
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    """Return a filled school."""
+    return World(database, tmp_path / "secrets").fill()
+
+
+def change(world: World, work: Callable[[Connection], object]) -> None:
+    """Do something in a transaction that has the tenant's turn."""
+    with world.db.write() as conn:
+        outbox.take_turn(conn, TENANT)
+        work(conn)
+
+
+def open_valve(world: World, of: WaterSession, *, pulses: int = 1_000) -> None:
+    """Let the gateway report an opening."""
+    event = world.opened(of, pulses=pulses)
+    change(world, lambda conn: service.on_valve_opened(conn, world.ctx, TENANT, event, world.now))
+
+
+def end(world: World, of: WaterSession, *, pulses: int = 1_000, used: int = 9_000) -> None:
+    """Let the gateway report an ending."""
+    event = world.ended(of, pulses=pulses, used=used)
+    change(world, lambda conn: service.on_ended(conn, world.ctx, TENANT, event, world.now))
+
+
+class TestOnValveOpened:
+    def test_keeps_the_opening_reading(self, world: World) -> None:
+        started = world.start()
+
+        open_valve(world, started)
+
+        after = world.session(started.water_session_id)
+        assert (after.state, after.opening_pulses, after.k_factor_pulses_per_m3) == (State.FLOWING, 1_000, K_FACTOR)
+        with world.db.read() as conn:
+            latest = metering.latest(conn, TENANT, OUTLET)
+        assert latest is not None
+        assert (latest.cause, latest.register_pulses) == ("opening", 1_000)
+
+    def test_closes_an_outlet_that_is_open_without_a_grant(self, world: World) -> None:
+        started = world.start()
+        refusal = world.refused(started, RefusalCode.DEVICE_FAULT)
+        change(world, lambda conn: service.on_refused(conn, world.ctx, TENANT, refusal, world.now))
+
+        open_valve(world, started)
+
+        last = world.commands()[-1].body
+        assert isinstance(last, CloseValve)
+        assert last.stop_reason == "revoked"
+        assert world.session(started.water_session_id).state is State.REFUSED
+
+    def test_refuses_another_device(self, world: World) -> None:
+        started = world.start()
+        event = ValveOpened(
+            event_id="ev_1",
+            at_ms=1,
+            device=OTHER_OUTLET,
+            water_session_id=started.water_session_id,
+            cmd_id="",
+            opening_pulses=0,
+            k_factor_pulses_per_m3=1,
+        )
+
+        with pytest.raises(service.WrongDevice):
+            change(world, lambda conn: service.on_valve_opened(conn, world.ctx, TENANT, event, world.now))
+
+
+class TestOnEnded:
+    def test_captures_what_the_water_costs_and_releases_the_rest(self, world: World) -> None:
+        started = world.start()
+        open_valve(world, started)
+
+        end(world, started)
+
+        after = world.session(started.water_session_id)
+        assert after.state is State.SETTLED
+        assert (after.usage_pulses, after.volume_ml) == (9_000, 20_000)
+        assert (after.charge_minor, after.captured_minor, after.overrun_minor) == (66, 66, 0)
+        assert world.wallet().posted_minor == START_MINOR - 66
+        assert world.wallet().held_minor == 0
+        world.check_books()
+
+    def test_settles_before_the_opening_was_heard_of(self, world: World) -> None:
+        started = world.start()
+
+        end(world, started)
+        open_valve(world, started)
+
+        after = world.session(started.water_session_id)
+        assert (after.state, after.captured_minor) == (State.SETTLED, 66)
+        assert after.opened_at is not None
+
+    def test_charges_once_however_often_repeated(self, world: World) -> None:
+        started = world.start()
+
+        for _ in range(3):
+            end(world, started)
+
+        assert world.wallet().posted_minor == START_MINOR - 66
+        assert world.session(started.water_session_id).ignored_events == 2
+        world.check_books()
+
+    def test_voids_when_nothing_flowed(self, world: World) -> None:
+        started = world.start()
+
+        end(world, started, used=0)
+
+        after = world.session(started.water_session_id)
+        assert (after.state, after.captured_minor) == (State.VOIDED, 0)
+        assert world.wallet().available_minor == START_MINOR
+
+    def test_books_what_exceeds_the_hold_as_the_operators_loss(self, world: World) -> None:
+        started = world.start()
+
+        end(world, started, used=90_000)
+
+        after = world.session(started.water_session_id)
+        assert after.captured_minor == started.hold_minor
+        assert after.overrun_minor == 660 - started.hold_minor
+        with world.db.read() as conn:
+            (loss,) = service.unbilled(conn, TENANT)
+            assert balance_of(conn, "operator_loss") == after.overrun_minor
+        assert (loss.cause, loss.amount_minor) == ("overrun", after.overrun_minor)
+        world.check_books()
+
+    def test_never_charges_after_the_hold_was_given_back(self, world: World) -> None:
+        started = world.start()
+        refusal = world.refused(started, RefusalCode.DEVICE_SILENT)
+        change(world, lambda conn: service.on_refused(conn, world.ctx, TENANT, refusal, world.now))
+
+        end(world, started)
+        end(world, started)
+
+        after = world.session(started.water_session_id)
+        assert (after.state, after.captured_minor, after.volume_ml) == (State.REFUSED, 0, 20_000)
+        assert world.wallet().available_minor == START_MINOR
+        with world.db.read() as conn:
+            (loss,) = service.unbilled(conn, TENANT)
+            assert balance_of(conn, "operator_loss") == 66
+        assert (loss.cause, loss.closing_pulses - loss.opening_pulses) == ("after_release", 9_000)
+        world.check_books()
+
+    def test_bills_a_register_that_rolled_over(self, world: World) -> None:
+        started = world.start()
+
+        end(world, started, pulses=2**62, used=4_500)
+
+        assert world.session(started.water_session_id).volume_ml == 10_000
+
+    def test_changes_nothing_for_a_meaningless_k_factor(self, world: World) -> None:
+        started = world.start()
+        event = world.ended(started)
+        from msgspec.structs import replace
+
+        broken = replace(event, k_factor_pulses_per_m3=0)
+
+        with pytest.raises(InvalidKFactor):
+            change(world, lambda conn: service.on_ended(conn, world.ctx, TENANT, broken, world.now))
+
+        assert world.session(started.water_session_id).state is State.AUTHORIZED
+
+    def test_refuses_an_unknown_session(self, world: World) -> None:
+        started = world.start()
+        from msgspec.structs import replace
+
+        stray = replace(world.ended(started), water_session_id="ws_unknown")
+
+        with pytest.raises(water_sessions.WaterSessionUnknown):
+            change(world, lambda conn: service.on_ended(conn, world.ctx, TENANT, stray, world.now))
+
+    def test_takes_the_money_of_an_external_hold(self, world: World) -> None:
+        started = world.start(method="unionpay")
+
+        end(world, started)
+        payments.resolve_due(world.db, world.ctx.providers, clock=world.ctx.clock, limit=10)
+
+        assert ("capture", started.auth_id) in world.unionpay.calls
+        assert world.session(started.water_session_id).captured_minor == 66
+        assert world.wallet().available_minor == START_MINOR
+        world.check_books()
+
+
+class TestOrder:
+    @given(order=st.permutations(range(7)), used=st.integers(0, 120_000))
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_of_events_does_not_change_the_books(
+        self, tmp_path_factory: pytest.TempPathFactory, order: list[int], used: int
+    ) -> None:
+        folder = tmp_path_factory.mktemp("order")
+        db = open_database(f"sqlite:///{folder / 'one.db'}")
+        load_tables().create_all(db.engine)
+        world = World(db, folder / "secrets").fill()
+        started = world.start()
+        opened, ended = world.opened(started), world.ended(started, used=used)
+        copy = world.refused(started, RefusalCode.STALE_SEQUENCE)
+        close = world.refused(started, RefusalCode.DEVICE_SILENT, cmd_id="cmd_close")
+        ws = started.water_session_id
+        deeds: list[Callable[[Connection], object]] = [
+            lambda conn: service.on_valve_opened(conn, world.ctx, TENANT, opened, world.now),
+            lambda conn: service.on_valve_opened(conn, world.ctx, TENANT, opened, world.now),
+            lambda conn: service.on_ended(conn, world.ctx, TENANT, ended, world.now),
+            lambda conn: service.on_ended(conn, world.ctx, TENANT, ended, world.now),
+            lambda conn: service.on_refused(conn, world.ctx, TENANT, copy, world.now),
+            lambda conn: service.on_refused(conn, world.ctx, TENANT, close, world.now),
+            lambda conn: water_sessions.stop_in(
+                conn, world.ctx, water_sessions.locked(conn, TENANT, ws), "remote", world.now
+            ),
+        ]
+
+        for index in order:
+            change(world, deeds[index])
+
+        after = world.session(ws)
+        charge = service.live_charge(
+            service.tariffs.version(db.engine.connect(), TENANT, "tf_water", 1),
+            pulses=used,
+            k_factor_pulses_per_m3=K_FACTOR,
+        ).amount_minor
+        assert after.state is (State.SETTLED if used else State.VOIDED)
+        assert (after.opening_pulses, after.closing_pulses) == (1_000, 1_000 + used)
+        assert after.captured_minor == min(charge, started.hold_minor)
+        assert world.wallet().posted_minor == START_MINOR - min(charge, started.hold_minor)
+        assert world.wallet().held_minor == 0
+        with db.read() as conn:
+            assert balance_of(conn, "operator_loss") == max(0, charge - started.hold_minor)
+        world.check_books()
+        db.engine.dispose()
+
+
+class TestOnRefused:
+    @pytest.mark.parametrize("code", sorted(service.rules.FINAL_REFUSALS))
+    def test_gives_the_hold_back_when_the_outlet_would_not(self, world: World, code: RefusalCode) -> None:
+        started = world.start()
+        refusal = world.refused(started, code)
+
+        change(world, lambda conn: service.on_refused(conn, world.ctx, TENANT, refusal, world.now))
+
+        after = world.session(started.water_session_id)
+        assert (after.state, after.refusal) == (State.REFUSED, code.value)
+        assert world.wallet().available_minor == START_MINOR
+
+    @pytest.mark.parametrize("code", [RefusalCode.BAD_SIGNATURE, RefusalCode.EXPIRED, RefusalCode.STALE_SEQUENCE])
+    def test_believes_no_refusal_that_a_copy_can_cause(self, world: World, code: RefusalCode) -> None:
+        started = world.start()
+        refusal = world.refused(started, code)
+
+        change(world, lambda conn: service.on_refused(conn, world.ctx, TENANT, refusal, world.now))
+
+        assert world.session(started.water_session_id).state is State.AUTHORIZED
+        assert world.wallet().held_minor == started.hold_minor
+
+    def test_ignores_the_refusal_of_a_close(self, world: World) -> None:
+        started = world.start()
+        open_valve(world, started)
+        refusal = world.refused(started, RefusalCode.DEVICE_SILENT, cmd_id="cmd_close")
+
+        change(world, lambda conn: service.on_refused(conn, world.ctx, TENANT, refusal, world.now))
+
+        assert world.session(started.water_session_id).state is State.FLOWING
+
+
+class TestOnMeterRead:
+    def test_shows_water_that_no_session_explains(self, world: World) -> None:
+        started = world.start()
+        end(world, started)
+        event = MeterRead(
+            event_id="ev_leak",
+            at_ms=int(world.now.timestamp() * 1000) + 600_000,
+            device=OUTLET,
+            register_pulses=10_450,
+            k_factor_pulses_per_m3=K_FACTOR,
+            device_boot_id=1,
+            cause="unbilled_flow",
+        )
+
+        for _ in range(2):
+            change(world, lambda conn: service.on_meter_read(conn, TENANT, event))
+
+        with world.db.read() as conn:
+            (gap,) = metering.gaps(conn, TENANT)
+        assert gap.usage.pulses == 450
+
+
+class TestReceipt:
+    def test_says_what_the_bill_rests_on(self, world: World) -> None:
+        started = world.start()
+        open_valve(world, started)
+        end(world, started)
+
+        with world.db.read() as conn:
+            receipt = service.receipt(conn, TENANT, started.water_session_id)
+
+        assert receipt.session.stop_reason == StopReason.USER
+        assert (receipt.session.opening_pulses, receipt.session.closing_pulses) == (1_000, 10_000)
+        assert (receipt.tariff.tariff_id, receipt.tariff.version) == ("tf_water", 1)
+        assert [place.place_id for place in receipt.places] == ["pl_campus", "pl_room", "pl_outlet1"]
+        assert receipt.released_minor == started.hold_minor - 66
+
+
+class TestLiveCharge:
+    def test_is_what_the_bill_says(self, world: World) -> None:
+        started = world.start()
+        end(world, started, used=12_345)
+        with world.db.read() as conn:
+            tariff = service.tariffs.version(conn, TENANT, "tf_water", 1)
+
+        shown = service.live_charge(tariff, pulses=12_345, k_factor_pulses_per_m3=K_FACTOR)
+
+        after = world.session(started.water_session_id)
+        assert (shown.amount_minor, shown.volume_ml) == (after.charge_minor, after.volume_ml)
+
+
+def test_hold_covers_every_volume_up_to_the_limit_and_overshoot(tmp_path: Path) -> None:
+    from backend.tariffs.rules import OVERSHOOT_ML, plan
+    from tests.unit.backend.water_sessions.world import tariff
+
+    for available, price in itertools.product((60, 100, 1_000), (1_000, 3_300, 9_999)):
+        hold = plan(tariff(price_minor_per_m3=price), available_minor=available)
+        assert hold is not None
+        bill = service.rules.bill(
+            tariff(price_minor_per_m3=price),
+            opening_pulses=0,
+            closing_pulses=hold.volume_limit_ml + OVERSHOOT_ML,
+            k_factor_pulses_per_m3=1_000_000,
+            held_minor=hold.hold_minor,
+        )
+        assert bill.overrun_minor == 0
