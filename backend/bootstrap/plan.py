@@ -1,11 +1,15 @@
 """The demo plan: one file that the simulator, the gateway, the seed and the supervisor all read. Checked when read."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from backend.errors import BackendError
+
+
+PersonClass = Literal["student", "staff", "visitor"]
+Role = Literal["student", "facilities", "admin", "approver", "gate_desk", "finance"]
 
 
 class PlanMalformed(BackendError):
@@ -65,7 +69,7 @@ class PlannedHours(msgspec.Struct, frozen=True):
 class PlannedDoor(msgspec.Struct, frozen=True):
     """Who may pass a door; without hours it is always open to them."""
 
-    person_classes: list[str] = ["student", "staff", "visitor"]
+    person_classes: list[PersonClass] = msgspec.field(default_factory=lambda: ["student", "staff", "visitor"])
     minimum_assurance: int = 0
     hours: list[PlannedHours] | None = None
 
@@ -101,8 +105,8 @@ class PlannedPerson(msgspec.Struct, frozen=True):
     login: str
     name: str
     name_en: str
-    person_class: str
-    roles: list[str]
+    person_class: PersonClass
+    roles: list[Role]
     card_uid: str | None = None
     opening_minor: int = 0
     visitor_pass: PlannedPass | None = None
