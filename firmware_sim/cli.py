@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from firmware_sim import devices
+from firmware_sim import demo, devices
 
-COMMANDS = (devices,)
+COMMANDS = (devices, demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -72,7 +72,7 @@ async def all_online(api: SchoolApi, timeout_s: float = _ONLINE_WITHIN_S) -> Non
     deadline = time.monotonic() + timeout_s
     while True:
         outlets = await api.outlets("facilities")
-        missing = [outlet["device_id"] for outlet in outlets if outlet["state"] != "online"]
+        missing = [outlet["device_id"] for outlet in outlets if not outlet["is_online"]]
         if outlets and not missing:
             return
         if time.monotonic() > deadline:

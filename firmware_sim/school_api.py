@@ -27,9 +27,9 @@ class SchoolApi:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _call(self, verb: str, path: str, *, login: str = "", **json: Any) -> Any:
+    async def _call(self, verb: str, path: str, *, login: str = "", body: dict[str, Any] | None = None) -> Any:
         headers = {"Authorization": f"Bearer {await self._token(login)}"} if login else {}
-        answer = await self._client.request(verb, path, headers=headers, json=json or None)
+        answer = await self._client.request(verb, path, headers=headers, json=body)
         if answer.is_error:
             try:
                 code = str(answer.json()["code"])
@@ -40,9 +40,8 @@ class SchoolApi:
 
     async def _token(self, login: str) -> str:
         if login not in self._tokens:
-            signed_in = await self._call(
-                "POST", "/sign-in", tenant_id=self._tenant_id, login_name=login, password=self._passwords[login]
-            )
+            credentials = {"tenant_id": self._tenant_id, "login": login, "password": self._passwords[login]}
+            signed_in = await self._call("POST", "/sign-in", body=credentials)
             self._tokens[login] = str(signed_in["token"])
         return self._tokens[login]
 
@@ -53,7 +52,10 @@ class SchoolApi:
         :raises Refused: with the refusal's code.
         """
         found: dict[str, Any] = await self._call(
-            "POST", "/water-sessions", login=login, device_id=device_id, method=method, request_id=request_id
+            "POST",
+            "/water-sessions",
+            login=login,
+            body={"device_id": device_id, "method": method, "request_id": request_id},
         )
         return found
 
@@ -71,19 +73,15 @@ class SchoolApi:
         return found
 
     async def sessions(self, staff_login: str) -> list[dict[str, Any]]:
-        """Return every session of the school, oldest first."""
-        found: list[dict[str, Any]] = []
-        cursor = ""
-        while True:
-            page = await self._call("GET", f"/water-sessions?limit=500&after={cursor}", login=staff_login)
-            found += page["water_sessions"]
-            cursor = page["next"]
-            if not cursor:
-                return found
+        """Return every session of the school: those that ended, oldest first, then those that run."""
+        ended: list[dict[str, Any]] = await self._call("GET", "/water-sessions?limit=10000", login=staff_login)
+        live: list[dict[str, Any]] = await self._call("GET", "/water-sessions/live", login=staff_login)
+        known = {session["water_session_id"] for session in ended}
+        return ended + [session for session in live if session["water_session_id"] not in known]
 
     async def outlets(self, staff_login: str) -> list[dict[str, Any]]:
         """Return every outlet with its state."""
-        found: list[dict[str, Any]] = (await self._call("GET", "/outlets", login=staff_login))["outlets"]
+        found: list[dict[str, Any]] = await self._call("GET", "/outlets", login=staff_login)
         return found
 
     async def ledger_sums(self, finance_login: str) -> dict[str, int]:
@@ -98,5 +96,5 @@ class SchoolApi:
 
     async def live(self, login: str) -> dict[str, Any] | None:
         """Return this person's session that has not ended, or None."""
-        found: dict[str, Any] | None = (await self._call("GET", "/water-sessions/live", login=login))["water_session"]
+        found: dict[str, Any] | None = (await self._call("GET", "/me/water-session", login=login))["water_session"]
         return found

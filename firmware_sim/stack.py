@@ -249,7 +249,7 @@ class Stack:
         self.demo = json.loads((self.folder / "demo.json").read_text(encoding="utf-8"))
 
     def _state(self, gateway: str) -> Path:
-        return self.folder / "gateways" / gateway
+        return self.folder / f"gateway-{gateway}"
 
     def _start_backend(self) -> None:
         serve = self._part("serve", self._program("campustap"), "serve")

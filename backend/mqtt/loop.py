@@ -28,9 +28,10 @@ from gateway.contract.messages import Acknowledged, CredentialPresented, Decisio
 
 log = logging.getLogger(__name__)
 
-#: `$share`: any number of workers divide what comes up among them.
+#: `$share`: any number of workers divide what comes up among them. One group a kind: the embedded broker (rumqttd) keeps
+#: one subscription a group and loses messages when two filters share it.
 FILTERS = tuple(
-    f"$share/campustap/ct/v1/+/+/up/{kind.value}"
+    f"$share/campustap-{kind.value}/ct/v1/+/+/up/{kind.value}"
     for kind in (topics.Up.EVENT, topics.Up.HELLO, topics.Up.GONE, topics.Up.HEALTH, topics.Up.PRESENT)
 )
 #: How many messages share a transaction: long enough to save commits, short enough not to keep a tap waiting.

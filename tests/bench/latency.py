@@ -2,8 +2,8 @@
 How long from a start on the page, and from a tap at the reader, to the valve-open frame on the bus.
 
 The whole stack as processes on this machine: SQLite, embedded broker, Modbus TCP. Times are wall-clock nanoseconds of
-one machine: the start is taken just before the request leaves (page) or the card is held to the reader (tap), the end when
-the gateway has written the frame.
+one machine: the start is taken just before the request leaves (page) or the card is held to the reader (tap), the end
+when the gateway has written the frame.
 """
 
 import tempfile
@@ -109,7 +109,7 @@ def measure_latency() -> list[Figure]:
                     f"broker and bus round trip, {word}",
                     percentile(broker, share) + percentile(bus, share),
                     conditions,
-                )  # fmt: skip
+                )
             )
     for share, word in ((0.99, "p99"), (0.5, "p50")):
         floor = percentile(bus, share)

@@ -1,7 +1,6 @@
 """A running school for end-to-end tests: real processes, and short words for what people and bad luck do."""
 
 import json
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable
@@ -52,7 +51,7 @@ class School:
                 "/api/v1/sign-in",
                 json={
                     "tenant_id": TENANT_ID,
-                    "login_name": login,
+                    "login": login,
                     "password": passwords(self.stack.demo)[login],
                 },
             )
@@ -106,7 +105,7 @@ class School:
 
     def live(self, login: str) -> dict[str, Any] | None:
         """Return a person's running session."""
-        found: dict[str, Any] | None = self.get("/water-sessions/live", login)["water_session"]
+        found: dict[str, Any] | None = self.get("/me/water-session", login)["water_session"]
         return found
 
     def stop(self, login: str, session_id: str) -> None:
@@ -116,7 +115,8 @@ class School:
 
     def device(self, device_id: str) -> dict[str, Any]:
         """Return what the simulated device says of itself."""
-        return control(self.stack.control_port, do="state", device=device_id)
+        found: dict[str, Any] = control(self.stack.control_port, do="state", device=device_id)["devices"][0]
+        return found
 
     def do(self, what: str, device_id: str | None, **more: Any) -> dict[str, Any]:
         """Do something at a device: tap, code, tap_flow, power_cut, pass, silent, fault."""
@@ -126,7 +126,7 @@ class School:
 
     def valve_open(self, device_id: str) -> bool:
         """Return whether water can run there now, by the device's own word."""
-        return self.device(device_id)["state"] in ("ARMED", "DISPENSING", "PAUSED")
+        return bool(self.device(device_id).get("valve_open"))
 
     def card(self, login: str) -> str:
         """Return a person's card number."""
@@ -147,20 +147,14 @@ class School:
         """Wait until every outlet is online."""
 
         def look() -> bool:
-            outlets = self.get("/outlets", "facilities")["outlets"]
-            return bool(outlets) and all(outlet["state"] == "online" for outlet in outlets)
+            outlets = self.get("/outlets", "facilities")
+            return bool(outlets) and all(outlet["is_online"] for outlet in outlets)
 
         eventually("all outlets online", look, within_s=within_s)
 
     def restart(self, name: str) -> None:
         """Start a killed part again."""
         self.stack.parts[name].start()
-
-    def journal_waiting(self, gateway: str) -> int:
-        """Return how many records a gateway keeps unacknowledged."""
-        path = next((self.stack.folder / "gateways" / gateway).glob("*.db"))
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            return int(database.execute("SELECT count(*) FROM journal WHERE acked = 0").fetchone()[0])
 
     def report(self, *, within_s: float = 30.0) -> Report:
         """Return the report once it has no violation; the last one, with its violations, when time is up."""
@@ -182,14 +176,10 @@ class School:
 
     def all_sessions(self) -> list[dict[str, Any]]:
         """Return every session of the school."""
-        found: list[dict[str, Any]] = []
-        cursor = ""
-        while True:
-            page = self.get(f"/water-sessions?limit=500&after={cursor}", "facilities")
-            found += page["water_sessions"]
-            cursor = page["next"]
-            if not cursor:
-                return found
+        ended: list[dict[str, Any]] = self.get("/water-sessions?limit=10000", "facilities")
+        known = {session["water_session_id"] for session in ended}
+        live = self.get("/water-sessions/live", "facilities")
+        return ended + [session for session in live if session["water_session_id"] not in known]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

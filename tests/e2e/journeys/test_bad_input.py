@@ -21,7 +21,7 @@ class TestRefusals:
         school.do("silent", _OUTLET, on=True)
         eventually(
             "known to be silent",
-            lambda: [o for o in school.get("/outlets", "facilities")["outlets"] if o["state"] == "silent"],
+            lambda: [o for o in school.get("/outlets", "facilities") if o["state"] == "silent"],
             within_s=30,
         )
 

@@ -165,7 +165,7 @@ class TestRetainedCommand:
         school.devices_online()
         wire.say(_DOWN, b"", retain=True)
         eventually(
-            "closed and idle", lambda: school.device(_OUTLET)["state"] == "IDLE" and not school.valve_open(_OUTLET)
+            "closed and idle", lambda: school.device(_OUTLET)["state"] == "idle" and not school.valve_open(_OUTLET)
         )
 
 

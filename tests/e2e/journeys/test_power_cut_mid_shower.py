@@ -16,7 +16,7 @@ class TestPowerCut:
         bill = school.settled(student, session_id, within_s=60)
         assert bill["stop_reason"] == "power_loss"
         assert bill["closing_pulses"] > bill["opening_pulses"]
-        eventually("the device is back, closed", lambda: school.device(_OUTLET)["state"] == "IDLE")
+        eventually("the device is back, closed", lambda: school.device(_OUTLET)["state"] == "idle")
         assert not school.valve_open(_OUTLET)
 
     def test_serves_the_next_shower_from_the_same_register(self, school: School) -> None:

@@ -23,11 +23,10 @@ class TestCard:
 
     def test_opens_nothing_for_a_card_nobody_knows(self, school: School) -> None:
         before = {session["water_session_id"] for session in school.all_sessions()}
-        presented = school.device(_OUTLET)["mbx_seq"]
 
         school.do("tap", _OUTLET, uid="04DEADBEEF0001")
 
-        eventually("the tap was read", lambda: school.device(_OUTLET)["mbx_ack"] > presented)
+        eventually("the tap was read", lambda: not school.device(_OUTLET)["mailbox_pending"])
         eventually("an answer on the display", lambda: school.device(_OUTLET)["display"])
         assert not school.valve_open(_OUTLET)
         assert {session["water_session_id"] for session in school.all_sessions()} == before
@@ -51,7 +50,7 @@ class TestCard:
 class TestStudentCode:
     def test_starts_a_shower_once(self, school: School) -> None:
         student = school.fresh()
-        code = school.get("/code", student)["text"]
+        code = school.get("/me/code", student)["text"]
 
         school.do("code", _OUTLET, text=code)
         live = eventually("a session", lambda: school.live(student))
@@ -59,7 +58,7 @@ class TestStudentCode:
         school.stop(student, live["water_session_id"])
         school.settled(student, live["water_session_id"])
         school.do("code", _OUTLET, text=code)
-        eventually("the second showing was read", lambda: school.device(_OUTLET)["mbx_pending"] is False)
+        eventually("the second showing was read", lambda: school.device(_OUTLET)["mailbox_pending"] is False)
 
         assert school.live(student) is None
         assert not school.valve_open(_OUTLET)
