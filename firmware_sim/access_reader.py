@@ -94,16 +94,16 @@ class AccessReader(Device):
 
     def tick(self, now_ms: int) -> None:
         """Let time pass: a grant nobody used runs out."""
-        self._now_ms = max(now_ms, self._now_ms)
-        self._snap = self._snap % 0xFFFF + 1
-        if self.grant is not None and self._now_ms >= self.grant.until_ms:
+        self.now_ms = max(now_ms, self.now_ms)
+        self.snap = self.snap % 0xFFFF + 1
+        if self.grant is not None and self.now_ms >= self.grant.until_ms:
             self._finish("GRANT_TIMEOUT" if self.grant.passed == 0 else None)
         if self._reboot_wanted and self.grant is None:
             self._reboot_wanted = False
-            self._dirty = True
+            self.dirty = True
             self.commit()
-            self._booted_at_ms = self._now_ms
-            self._rebooted = True
+            self.booted_at_ms = self.now_ms
+            self.rebooted = True
             self._restore()
         self.commit()
 
@@ -113,7 +113,7 @@ class AccessReader(Device):
 
         `passed` under a grant or through a free door, `forced` when they push through, `locked` when they cannot.
         """
-        self._now_ms = max(now_ms, self._now_ms)
+        self.now_ms = max(now_ms, self.now_ms)
         side = DIRECTIONS[direction]
         outcome = "locked"
         if self.state == "FREE" or (self.grant is not None and self.grant.direction == side):
@@ -125,20 +125,20 @@ class AccessReader(Device):
             self.append("FORCED", aux=side)
             self.state = "ALARM"
             outcome = "forced"
-        self._snap = self._snap % 0xFFFF + 1
+        self.snap = self.snap % 0xFFFF + 1
         self.commit()
         return outcome
 
     def tailgate(self, now_ms: int, direction: str) -> None:
         """Let a second person slip through behind the first."""
-        self._now_ms = max(now_ms, self._now_ms)
+        self.now_ms = max(now_ms, self.now_ms)
         self.tailgates += 1
         self.append("TAILGATE", aux=DIRECTIONS[direction])
         self.commit()
 
     def fire(self, now_ms: int, on: bool) -> None:
         """Switch the fire input; while it is on the door is free."""
-        self._now_ms = max(now_ms, self._now_ms)
+        self.now_ms = max(now_ms, self.now_ms)
         if on and not self._fire:
             self.grant = None
             self.append("FIRE_FREE")
@@ -191,7 +191,7 @@ class AccessReader(Device):
             case "SET_CLOCK":
                 self.set_clock(frame["cmd_grant"] * 1000)
             case "IDENTIFY":
-                self._coils["identify"] = True
+                self.coils["identify"] = True
             case "REBOOT":
                 self._reboot_wanted = True
                 return "ACCEPTED", 0
@@ -214,7 +214,7 @@ class AccessReader(Device):
             grant_id=frame["cmd_grant"],
             token_tag=frame["cmd_token_tag"],
             direction=frame["cmd_direction"],
-            until_ms=self._now_ms + open_ms,
+            until_ms=self.now_ms + open_ms,
             left=count,
         )
         self.grants += 1
@@ -232,7 +232,7 @@ class AccessReader(Device):
 
     def grant_left_ms(self) -> int:
         """Return how long the door stays unlocked for the running grant."""
-        return max(0, self.grant.until_ms - self._now_ms) if self.grant else 0
+        return max(0, self.grant.until_ms - self.now_ms) if self.grant else 0
 
     def own_value(self, name: str) -> Raw:
         """Return the points only a reader has."""

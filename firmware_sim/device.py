@@ -9,12 +9,13 @@ Commands: one write of exactly the command block, with token and commit = 0xA5C3
 token seen among the last four is not executed again: its result is shown with code DUPLICATE, the first code in detail.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from firmware_sim.codec import Raw
-from firmware_sim.event_log import EventLog, Record
+from firmware_sim.common_values import common_value
+from firmware_sim.device_memory import Kept, Result, pack, unpack
+from firmware_sim.event_log import Record
 from firmware_sim.mailbox import Mailbox
 from firmware_sim.nvm import NonVolatile, NvmDamaged
 from firmware_sim.registers import DEVICE_BUSY, ILLEGAL_ADDRESS, ILLEGAL_VALUE, BusRefusal, RegisterFile
@@ -37,18 +38,6 @@ class Identity:
     device_uid: int
     model: str
     k_factor_pulses_per_m3: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What a command led to; `pulses` is the low half of the register (or the passage count) at that moment."""
-
-    token: int
-    code: int
-    detail: int
-    subject_id: int
-    pulses: int
-    snap_seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,79 +68,66 @@ class Device:
         self.identity = identity
         self._registers = RegisterFile(register_map)
         self._nvm = nvm
-        self._now_ms = now_ms
-        self._booted_at_ms = now_ms
+        self.now_ms = now_ms
+        self.booted_at_ms = now_ms
         self._clock_offset_ms = None if unix_ms is None else unix_ms - now_ms
         self._clock_synced_at_ms: int | None = None
-        self._frame_at_ms = now_ms
-        self._frames = 0
+        self.frame_at_ms = now_ms
+        self.frames = 0
         self._unlocked_until_ms = 0
-        self._snap = 1
-        self._rebooted = True
-        self._log_cursor = 0
-        self._coils = {"identify": False, "mute": False}
+        self.snap = 1
+        self.rebooted = True
+        self.log_cursor = 0
+        self.coils = {"identify": False, "mute": False}
         self._frame: list[int] = [0] * register_map.block("cmd").words
-        self._io: dict[str, Raw] = {}
-        self._forced_faults = 0
+        self.io: dict[str, Raw] = {}
+        self.forced_faults = 0
         #: appended log entries nobody has collected yet; bounded by the ring
         self.entries: list[LogEntry] = []
-        self._dirty = True
+        self.dirty = True
         self._restore()
 
     # non-volatile memory ------------------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        damaged = False
         try:
-            body = self._nvm.load()
+            kept, damaged = unpack(self._nvm.load()), False
         except NvmDamaged:
-            body, damaged = None, True
-        kept = json.loads(body) if body else {}
-        self.boot_id: int = kept.get("boot_id", 0) % 0xFFFF + 1
-        self.log = EventLog(
-            head=kept.get("head", 0),
-            acked=kept.get("acked", 0),
-            records={int(seq): bytes.fromhex(data) for seq, data in kept.get("records", {}).items()},
-        )
-        self.faults: int = kept.get("latched", 0)
+            kept, damaged = Kept(), True
+        self.boot_id = kept.boot_id % 0xFFFF + 1
+        self.log = kept.log
+        self.faults = kept.latched | self.forced_faults
         if damaged:
             self.faults |= self.fault_bit("NVM_CRC")
-        self._results = {int(token): Result(**fields) for token, fields in kept.get("results", {}).items()}
-        self._last_result = Result(token=0, code=0, detail=0, subject_id=0, pulses=0, snap_seq=0)
+        self._results = kept.results
+        self.last_result = Result(token=0, code=0, detail=0, subject_id=0, pulses=0, snap_seq=0)
         defaults = {p.name: p.default or 0 for p in self.map.block("cfg").points if p.persist}
-        self.config: dict[str, int] = {**defaults, **self.factory_config(), **kept.get("config", {})}
-        self.config_seq: int = kept.get("config_seq", 0)
+        self.config = {**defaults, **self.factory_config(), **kept.config}
+        self.config_seq = kept.config_seq
         self.mailboxes = {prefix: Mailbox(boot_id=self.boot_id) for prefix in self.mailbox_prefixes}
-        self.faults |= self._forced_faults
-        self.restore_own(kept.get("own", {}))
+        self.restore_own(kept.own)
 
-    def _body(self) -> bytes:
-        kept = {
-            "boot_id": self.boot_id,
-            "head": self.log.head,
-            "acked": self.log.acked,
-            "records": {str(seq): data.hex() for seq, data in self.log.records.items()},
-            "latched": self.faults & self.latched_mask() & ~self._forced_faults,
-            "results": {
-                str(token): {name: getattr(result, name) for name in Result.__slots__}
-                for token, result in self._results.items()
-            },
-            "config": self.config,
-            "config_seq": self.config_seq,
-            "own": self.keep_own(),
-        }
-        return json.dumps(kept, separators=(",", ":")).encode()
+    def _kept(self) -> Kept:
+        return Kept(
+            boot_id=self.boot_id,
+            log=self.log,
+            latched=self.faults & self.latched_mask() & ~self.forced_faults,
+            results=self._results,
+            config=self.config,
+            config_seq=self.config_seq,
+            own=self.keep_own(),
+        )
 
     def commit(self) -> None:
         """Save if anything worth keeping changed since the last save."""
-        if self._dirty:
-            self._dirty = False
-            self._nvm.save(self._body())
+        if self.dirty:
+            self.dirty = False
+            self._nvm.save(pack(self._kept()))
 
     def falling_supply(self, now_ms: int) -> None:
         """Use the last charge of the supply to save everything as it is."""
-        self._now_ms = now_ms
-        self._dirty = True
+        self.now_ms = now_ms
+        self.dirty = True
         self.commit()
 
     # what a device kind adds --------------------------------------------------------------------------------------
@@ -192,20 +168,20 @@ class Device:
 
     def unix_ms(self) -> int:
         """Return the device's own idea of the time, 0 when unset."""
-        return 0 if self._clock_offset_ms is None else self._now_ms + self._clock_offset_ms
+        return 0 if self._clock_offset_ms is None else self.now_ms + self._clock_offset_ms
 
     def clock_quality(self) -> int:
         """Return 0 unset, 1 free-running, 2 synchronized within a day."""
         if self._clock_offset_ms is None:
             return 0
-        synced = self._clock_synced_at_ms is not None and self._now_ms - self._clock_synced_at_ms < SYNCED_MS
+        synced = self._clock_synced_at_ms is not None and self.now_ms - self._clock_synced_at_ms < SYNCED_MS
         return 2 if synced else 1
 
     def set_clock(self, unix_ms: int) -> None:
         """Set the clock; a step of more than two seconds is logged."""
         step_s = abs(unix_ms - self.unix_ms()) // 1000
-        self._clock_offset_ms = unix_ms - self._now_ms
-        self._clock_synced_at_ms = self._now_ms
+        self._clock_offset_ms = unix_ms - self.now_ms
+        self._clock_synced_at_ms = self.now_ms
         if step_s > CLOCK_STEP_S:
             self.append("CLOCK_STEP", aux=min(step_s, 0xFFFF))
         self.set_fault("CLOCK_UNSET", False)
@@ -224,20 +200,20 @@ class Device:
     def set_fault(self, name: str, on: bool) -> None:
         """Raise or clear a fault and log the change; a forced fault does not clear."""
         bit = self.fault_bit(name)
-        if not bit or bool(self.faults & bit) == on or (not on and self._forced_faults & bit):
+        if not bit or bool(self.faults & bit) == on or (not on and self.forced_faults & bit):
             return
         self.faults ^= bit
         if name != "LOG_FULL":
             self.append("FAULT_SET" if on else "FAULT_CLR", aux=bit.bit_length() - 1)
-        self._dirty = True
+        self.dirty = True
 
     def force_fault(self, name: str, on: bool) -> None:
         """Hold a fault on from outside, as a broken part would, or let it go."""
         bit = self.fault_bit(name)
         if on:
-            self._forced_faults |= bit
+            self.forced_faults |= bit
         else:
-            self._forced_faults &= ~bit
+            self.forced_faults &= ~bit
         self.set_fault(name, on)
         self.commit()
 
@@ -264,7 +240,7 @@ class Device:
             )
 
         record = self.log.append(type_name, make)
-        self._dirty = True
+        self.dirty = True
         if record is not None:
             self.entries.append(LogEntry(type_name=type_name, record=record))
             del self.entries[:-128]
@@ -282,14 +258,14 @@ class Device:
 
     def frame_seen(self, now_ms: int) -> None:
         """Note a valid frame to this unit: someone still polls."""
-        self._now_ms = max(now_ms, self._now_ms)
-        self._frame_at_ms = self._now_ms
-        self._frames += 1
+        self.now_ms = max(now_ms, self.now_ms)
+        self.frame_at_ms = self.now_ms
+        self.frames += 1
         self.set_fault("COMM_TIMEOUT", False)
 
     def link_age_s(self) -> int:
         """Return the seconds since the last valid frame to this unit."""
-        return min((self._now_ms - self._frame_at_ms) // 1000, 0xFFFF)
+        return min((self.now_ms - self.frame_at_ms) // 1000, 0xFFFF)
 
     def read(self, table: str, address: int, count: int) -> list[int]:
         """Return registers or bits; raises BusRefusal 2 for an undefined address."""
@@ -312,7 +288,7 @@ class Device:
             self._command(list(values))
         else:
             self._apply(self._registers.points_written(table, address, values))
-        self._snap = self._snap % 0xFFFF + 1
+        self.snap = self.snap % 0xFFFF + 1
         self.commit()
 
     def broadcast(self, address: int, values: Sequence[int]) -> None:
@@ -323,7 +299,7 @@ class Device:
 
     def _apply(self, written: Mapping[str, Raw]) -> None:
         config = {name: value for name, value in written.items() if name.startswith("cfg_") and name != "cfg_unlock"}
-        if config and self._now_ms >= self._unlocked_until_ms:
+        if config and self.now_ms >= self._unlocked_until_ms:
             raise BusRefusal(ILLEGAL_VALUE)
         if config and self.busy():
             raise BusRefusal(DEVICE_BUSY)
@@ -336,30 +312,30 @@ class Device:
             self._apply_one(name, value)
 
     def _apply_one(self, name: str, value: Raw) -> None:
-        if name in self._coils:
-            self._coils[name] = bool(value)
+        if name in self.coils:
+            self.coils[name] = bool(value)
         elif isinstance(value, int) and name == "cfg_unlock":
-            self._unlocked_until_ms = self._now_ms + UNLOCK_MS if value == self.map.caps["cfg_unlock"] else 0
+            self._unlocked_until_ms = self.now_ms + UNLOCK_MS if value == self.map.caps["cfg_unlock"] else 0
         elif isinstance(value, int) and name.startswith("cfg_"):
             self.config[name] = value
             self.config_seq = self.config_seq % 0xFFFF + 1
             self.append("CONFIG", aux=self.map.points[name].address)
         elif isinstance(value, int) and name == "log_ack":
-            self._dirty |= self.log.acknowledge(value)
-            self._rebooted = False
+            self.dirty |= self.log.acknowledge(value)
+            self.rebooted = False
             self.check_log_room()
         elif isinstance(value, int) and name == "log_cursor":
-            self._log_cursor = value
+            self.log_cursor = value
         elif isinstance(value, int) and name.endswith("_ack"):
             self.mailboxes[name.removesuffix("_ack")].acknowledge(value)
         elif isinstance(value, int) and name == "clock_set":
-            self._io[name] = value
+            self.io[name] = value
         elif isinstance(value, int) and name == "clock_set_ms":
-            seconds = self._io["clock_set"]
+            seconds = self.io["clock_set"]
             assert isinstance(seconds, int)
             self.set_clock(seconds * 1000 + value)
         else:
-            self._io[name] = value
+            self.io[name] = value
 
     def check_log_room(self) -> None:
         """Keep the LOG_FULL fault in step with the ring."""
@@ -374,7 +350,7 @@ class Device:
         first = self._results.get(token)
         if first is not None:
             duplicate = self.map.code("result", "DUPLICATE")
-            self._last_result = Result(
+            self.last_result = Result(
                 token=token,
                 code=duplicate,
                 detail=first.code,
@@ -391,15 +367,15 @@ class Device:
         else:
             label, detail = self.execute(opcode, frame)
         subject_id, count = self.subject_and_count()
-        self._last_result = Result(
+        self.last_result = Result(
             token=token,
             code=self.map.code("result", label),
             detail=detail,
             subject_id=subject_id,
             pulses=count & 0xFFFFFFFF,
-            snap_seq=self._snap,
+            snap_seq=self.snap,
         )
-        self._results[token] = self._last_result
+        self._results[token] = self.last_result
         while len(self._results) > TOKENS_KEPT:
             self._results.pop(next(iter(self._results)))
 
@@ -418,109 +394,14 @@ class Device:
             pass
         if name in self.config:
             return self.config[name]
-        if name in self._coils:
-            return int(self._coils[name])
+        if name in self.coils:
+            return int(self.coils[name])
         prefix, _, field = name.rpartition("_")
         if self.map.points[name].block in self.mailboxes:
             prefix = self.map.points[name].block
-            return self.mailboxes[prefix].values(self._now_ms)[name.removeprefix(prefix + "_")]
+            return self.mailboxes[prefix].values(self.now_ms)[name.removeprefix(prefix + "_")]
         if prefix in self.mailboxes and field == "pending":
             return int(self.mailboxes[prefix].pending)
         if prefix in self.mailboxes and field == "seq":
             return self.mailboxes[prefix].seq
-        return self._common_value(name)
-
-    def _common_value(self, name: str) -> Raw:
-        match name:
-            case "magic":
-                return self.map.match.words[0] << 16 | self.map.match.words[1]
-            case "profile_id":
-                return self.map.match.words[2]
-            case "profile_ver":
-                return 0x0100
-            case "map_crc":
-                return self.map.crc
-            case "vendor":
-                return "CampusTap"
-            case "model":
-                return self.identity.model
-            case "serial":
-                return self.identity.serial
-            case "device_uid":
-                return self.identity.device_uid
-            case "fw":
-                return "1.0.0"
-            case "log_capacity":
-                return 128
-            case "log_words":
-                return 20
-            case "hw_rev":
-                return 1
-            case "cap_bits":
-                return 0b11010
-            case "cfg_seq":
-                return self.config_seq
-            case "snap_seq" | "snap_end":
-                return self._snap
-            case "faults":
-                return self.faults
-            case "link_age":
-                return self.link_age_s()
-            case "log_head" | "log_window_head":
-                return self.log.head
-            case "boot_id":
-                return self.boot_id
-            case "unix_time":
-                return self.unix_ms() // 1000 & 0xFFFFFFFF
-            case "clock_quality":
-                return self.clock_quality()
-            case "uptime":
-                return (self._now_ms - self._booted_at_ms) // 1000 & 0xFFFFFFFF
-            case "rx_frames":
-                return self._frames & 0xFFFFFFFF
-            case "v_supply":
-                return 24_000
-            case "v_backup":
-                return 3_300
-            case "temp_mcu":
-                return 310
-            case "any_fault":
-                return int(self.faults != 0)
-            case "tamper":
-                return int(bool(self.faults & self.fault_bit("TAMPER")))
-            case "supply_low":
-                return int(bool(self.faults & self.fault_bit("LOW_SUPPLY")))
-            case "clock_unset":
-                return int(self.clock_quality() == 0)
-            case "log_pending":
-                return int(self.log.waiting > 0)
-            case "log_full":
-                return int(not self.log.has_room("START"))
-            case "rebooted":
-                return int(self._rebooted)
-            case "link_lost":
-                return int(self.link_age_s() > self.config["cfg_comm_watchdog"])
-            case "log_ack":
-                return self.log.acked
-            case "log_cursor" | "log_cursor_echo":
-                return self._log_cursor
-            case "log_valid":
-                return len(self.log.window(self._log_cursor))
-            case "log_records":
-                return b"".join(self.log.window(self._log_cursor))
-            case "res_token":
-                return self._last_result.token
-            case "res_code":
-                return self._last_result.code
-            case "res_detail":
-                return self._last_result.detail
-            case "res_session" | "res_grant":
-                return self._last_result.subject_id
-            case "res_pulses" | "res_passages":
-                return self._last_result.pulses
-            case "res_snap_seq":
-                return self._last_result.snap_seq
-        kept = self._io.get(name)
-        if kept is not None:
-            return kept
-        return b"" if self.map.points[name].type in ("str", "raw") else 0
+        return common_value(self, name)
