@@ -26,6 +26,7 @@ from backend.payments.rules import (
     back_off,
     is_taken,
     judge,
+    next_question,
     reason_of,
 )
 
@@ -94,8 +95,8 @@ def apply_answer(
     sent_at = intent.sent_at or intent.created_at
     verdict = judge(answer, amount_minor=found.amount_minor, asked=asked, sent_at=sent_at, now=now)
     if verdict is Verdict.WAIT:
-        wait = back_off(intent.attempts if asked else 0)
-        repository.set_operation(conn, tenant_id, order, next_at=now + wait, answer=reason_of(answer))
+        next_at = next_question(attempts=intent.attempts if asked else 0, sent_at=sent_at, now=now)
+        repository.set_operation(conn, tenant_id, order, next_at=next_at, answer=reason_of(answer))
         return found
     if verdict is Verdict.TAKE:
         if isinstance(found, Authorization) and now >= found.expires_at:

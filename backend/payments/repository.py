@@ -17,12 +17,9 @@ _OPERATION = [operations.c[field.name] for field in fields(Operation)]
 
 
 def _insert_new(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:
-    statement = (
-        postgresql.insert(table).values(values).on_conflict_do_nothing()
-        if conn.dialect.name == "postgresql"
-        else sqlite.insert(table).values(values).on_conflict_do_nothing()
-    )
-    return conn.execute(statement).rowcount == 1
+    kind = postgresql if conn.dialect.name == "postgresql" else sqlite
+    statement = kind.insert(table).values(values).on_conflict_do_nothing().returning(table.c.tenant_id)
+    return conn.execute(statement).first() is not None
 
 
 def _authorization(row: Row[Any]) -> Authorization:

@@ -135,3 +135,10 @@ def reason_of(answer: Answer) -> str:
 def back_off(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts before the next."""
     return timedelta(seconds=_BACK_OFF_S[min(attempts, len(_BACK_OFF_S) - 1)])
+
+
+def next_question(*, attempts: int, sent_at: datetime, now: datetime) -> datetime:
+    """Return when to ask about an open order again: backing off, but never past the moment it may be given up."""
+    give_up_at = sent_at + GIVE_UP_AFTER
+    at = now + back_off(attempts)
+    return give_up_at if now < give_up_at < at else at

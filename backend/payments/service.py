@@ -31,7 +31,14 @@ from backend.payments.rules import (
     TopUpState,
 )
 from backend.payments.top_ups import find_top_up, top_up, top_ups
-from backend.payments.wallets import Wallet, credit_wallet, record_overrun, wallet, wallet_entries
+from backend.payments.wallets import (
+    TransferDiffers,
+    Wallet,
+    credit_wallet,
+    record_overrun,
+    wallet,
+    wallet_entries,
+)
 
 __all__ = [
     "Authorization",
@@ -39,6 +46,7 @@ __all__ = [
     "State",
     "TopUp",
     "TopUpState",
+    "TransferDiffers",
     "Wallet",
     "authorization",
     "capture",
