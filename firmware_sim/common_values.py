@@ -57,7 +57,7 @@ def common_value(device: "Device", name: str) -> Raw:
         case "unix_time":
             return device.unix_ms() // 1000 & 0xFFFFFFFF
         case "clock_quality":
-            return device.clock_quality()
+            return device.clock.quality(device.now_ms)
         case "uptime":
             return (device.now_ms - device.booted_at_ms) // 1000 & 0xFFFFFFFF
         case "rx_frames":
@@ -75,7 +75,7 @@ def common_value(device: "Device", name: str) -> Raw:
         case "supply_low":
             return int(bool(device.faults & device.fault_bit("LOW_SUPPLY")))
         case "clock_unset":
-            return int(device.clock_quality() == 0)
+            return int(device.clock.quality(device.now_ms) == 0)
         case "log_pending":
             return int(device.log.waiting > 0)
         case "log_full":

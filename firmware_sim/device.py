@@ -12,6 +12,7 @@ token seen among the last four is not executed again: its result is shown with c
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from firmware_sim.clock import Clock
 from firmware_sim.codec import Raw
 from firmware_sim.common_values import common_value
 from firmware_sim.device_memory import Kept, Result, pack, unpack
@@ -25,7 +26,6 @@ BOOT_MS = 200
 UNLOCK_MS = 30_000
 TOKENS_KEPT = 4
 CLOCK_STEP_S = 2
-SYNCED_MS = 86_400_000
 NO_TEMPERATURE = -32768
 
 
@@ -70,8 +70,7 @@ class Device:
         self._nvm = nvm
         self.now_ms = now_ms
         self.booted_at_ms = now_ms
-        self._clock_offset_ms = None if unix_ms is None else unix_ms - now_ms
-        self._clock_synced_at_ms: int | None = None
+        self.clock = Clock(now_ms=now_ms, unix_ms=unix_ms)
         self.frame_at_ms = now_ms
         self.frames = 0
         self._unlocked_until_ms = 0
@@ -168,20 +167,11 @@ class Device:
 
     def unix_ms(self) -> int:
         """Return the device's own idea of the time, 0 when unset."""
-        return 0 if self._clock_offset_ms is None else self.now_ms + self._clock_offset_ms
-
-    def clock_quality(self) -> int:
-        """Return 0 unset, 1 free-running, 2 synchronized within a day."""
-        if self._clock_offset_ms is None:
-            return 0
-        synced = self._clock_synced_at_ms is not None and self.now_ms - self._clock_synced_at_ms < SYNCED_MS
-        return 2 if synced else 1
+        return self.clock.unix_ms(self.now_ms)
 
     def set_clock(self, unix_ms: int) -> None:
         """Set the clock; a step of more than two seconds is logged."""
-        step_s = abs(unix_ms - self.unix_ms()) // 1000
-        self._clock_offset_ms = unix_ms - self.now_ms
-        self._clock_synced_at_ms = self.now_ms
+        step_s = self.clock.set(unix_ms, self.now_ms)
         if step_s > CLOCK_STEP_S:
             self.append("CLOCK_STEP", aux=min(step_s, 0xFFFF))
         self.set_fault("CLOCK_UNSET", False)
@@ -229,7 +219,7 @@ class Device:
                 type=self.map.code("record_type", type_name),
                 boot_id=self.boot_id,
                 unix_time=unix_ms // 1000 & 0xFFFFFFFF,
-                quality=self.clock_quality(),
+                quality=self.clock.quality(self.now_ms),
                 deciseconds=unix_ms // 100 % 10,
                 subject_id=subject_id,
                 token_tag=token_tag,

@@ -67,7 +67,7 @@ class OutletState(Device):
                 aux=self.map.code("close_reason", "POWER_LOSS"),
             )
         self.append("BOOT")
-        if self._clock_offset_ms is None:
+        if not self.clock.quality(self.now_ms):
             self.faults |= self.fault_bit("CLOCK_UNSET")
         if self.faults & self.fault_bit("OVER_TEMP"):
             self.state = "LOCKED"

@@ -5,8 +5,7 @@ The world is still pure of sockets and clocks: `advance(now_ms)` catches up with
 power is only its memory file; giving power back builds it anew from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from firmware_sim.access_reader import AccessReader
 from firmware_sim.device import Identity, LogEntry
 from firmware_sim.mailbox import CODE, UID
 from firmware_sim.nvm import NonVolatile
-from firmware_sim.pdu import Unit
 from firmware_sim.plant import Bools, Plant
+from firmware_sim.station import SiteLine, Station
 from firmware_sim.water_outlet import WaterOutlet
 from hardware.points import load
 
@@ -31,25 +30,6 @@ _LEAK_LPM = 1.5
 
 class ControlRefused(Exception):
     """The site cannot do what it was asked; the message says why."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Station:
-    """One place on a line: the device when it has power, and what people and electricians do to it."""
-
-    device_id: str
-    line_id: str
-    unit_id: int
-    map_id: str
-    identity: Identity
-    nvm: NonVolatile
-    #: index in the plant, -1 for a door
-    fixture: int
-    device: WaterOutlet | AccessReader | None = None
-    power_back_at_ms: int = 0
-    silent: bool = False
-    temp_sensor_broken: bool = False
-    was_open: bool = False
 
 
 class World:
@@ -312,25 +292,3 @@ class World:
             "close_reason": device.close_reason.lower(),
             "lease_left_ms": device.lease_left_ms(),
         }
-
-
-class SiteLine:
-    """The stations of one line by unit id; implements `firmware_sim.bus.Line`."""
-
-    def __init__(self) -> None:
-        self._stations: dict[int, Station] = {}
-
-    def add(self, station: Station) -> None:
-        """Hang a station on the line; two with one unit id are a wiring mistake."""
-        if station.unit_id in self._stations or not 1 <= station.unit_id <= 247:
-            raise ValueError(f"unit {station.unit_id} of {station.device_id} is taken or not within 1 to 247")
-        self._stations[station.unit_id] = station
-
-    def unit(self, unit_id: int) -> Unit | None:
-        """Return the unit that answers now."""
-        station = self._stations.get(unit_id)
-        return None if station is None or station.silent else station.device
-
-    def units(self) -> Sequence[Unit]:
-        """Return every unit that hears a broadcast now."""
-        return [s.device for s in self._stations.values() if s.device is not None and not s.silent]
