@@ -211,7 +211,7 @@ class Bus:
                     request.answer.set_exception(error)
             except asyncio.CancelledError:
                 if not request.answer.done():
-                    request.answer.set_exception(NotTried("the line is being closed"))
+                    request.answer.set_exception(NoAnswer("the line is being closed"))
                 raise
             else:
                 if not request.answer.done():

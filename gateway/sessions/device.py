@@ -18,7 +18,7 @@ from gateway.contract.messages import CredentialKind, CredentialPresented, Decis
 from gateway.devices.ports import CommandFailed, DeviceMismatch, DevicePort, Flags, Identity
 from gateway.devices.registry import Registry
 from gateway.kit import Clock, Trace, new_id
-from gateway.modbus.bus import BusError
+from gateway.modbus.bus import BusError, NoAnswer
 from gateway.modbus.codec import CodecError
 from gateway.sessions.verification import subject_of
 from gateway.uplink.state import DeviceMemory
@@ -94,7 +94,6 @@ class DeviceController:
         self._lock = asyncio.Lock()
         self._nudge = asyncio.Event()
         self._failures = 0
-        self._answered_once = False
         self._device_faults: frozenset[FaultCode] = known_faults(frozenset(f.upper() for f in memory.faults)) - {
             FaultCode.DEVICE_SILENT,
             FaultCode.DEVICE_MISMATCH,
@@ -164,9 +163,9 @@ class DeviceController:
                 self._in.registry.set_state(
                     self.device_id, "online", f"identity read, firmware {self.identity.firmware}"
                 )
-                await self._is_answering()
+                await self.set_faults(self._device_faults, "")
         flags = await self._port.flags()
-        await self._is_answering()
+        self._is_answering()
         await self._take_mail(flags)
         async with self._lock:
             await self.look(flags)
@@ -182,18 +181,15 @@ class DeviceController:
 
     # -- health and faults
 
-    async def _is_answering(self) -> None:
+    def _is_answering(self) -> None:
+        """Note a valid answer."""
         self._failures = 0
         self._in.registry.answered(self.device_id, self._in.clock())
-        if FaultCode.DEVICE_SILENT in self._in.registry.device(self.device_id).faults or not self._answered_once:
-            self._answered_once = True
-            self._in.registry.set_state(self.device_id, "online", "answers")
-            await self.set_faults(self._device_faults, "")
 
     async def _failed(self, error: Exception) -> None:
         self._failures += 1
         health = self._in.registry.device(self.device_id)
-        health.timeouts += 1
+        health.timeouts += isinstance(error, NoAnswer)
         if self._failures < FAILURES_BEFORE_SILENT:
             return
         if health.state != "silent" or FaultCode.DEVICE_SILENT not in health.faults:

@@ -207,7 +207,7 @@ class Inbox:
             self._reject("malformed", message)
             return
         if message.retained or ack.acked_through < 0:
-            self._reject("retained", message)
+            self._reject("retained" if message.retained else "malformed", message)
             return
         epoch, through = ack.epoch, ack.acked_through
         if await self._store.write(lambda tx: tx.journal.acknowledge(epoch=epoch, acked_through=through)):

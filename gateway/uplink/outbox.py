@@ -113,7 +113,7 @@ class Outbox:
     def _next_batch(self, tx: Transaction) -> list[tuple[int, Signed]]:
         """Return the records to send next; none while too many are on their way."""
         first = tx.journal.waiting(after=0, limit=1)
-        if not first or self._sent_through - first[0][0] >= WINDOW_MAX:
+        if not first or self._sent_through - first[0][0] + 1 >= WINDOW_MAX:
             return []
         return tx.journal.waiting(after=self._sent_through, limit=BATCH_MAX)
 

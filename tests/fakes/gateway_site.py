@@ -69,9 +69,7 @@ class GatewaySite:
         devices = []
         for device_id, unit, kind, map_id in self.simulated:
             place = f"pl_{device_id}"
-            places.append(
-                {"place_id": place, "parent_id": "pl_campus", "kind": kind, "name": place, "name_en": place}
-            )
+            places.append({"place_id": place, "parent_id": "pl_campus", "kind": kind, "name": place, "name_en": place})
             devices.append(
                 {
                     "device_id": device_id,

@@ -90,9 +90,7 @@ class TestRefusals:
         refused(backend, "malformed", before)
         assert not site.state("dev_o1")["valve_open"]
 
-    def test_malformed_answers_and_acknowledgements_are_counted(
-        self, site: GatewaySite, backend: FakeBackend
-    ) -> None:
+    def test_malformed_answers_and_acknowledgements_are_counted(self, site: GatewaySite, backend: FakeBackend) -> None:
         before = max(report.rejected_messages for report in backend.health)
 
         backend.send(Down.DECISION, b"{")

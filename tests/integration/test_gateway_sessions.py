@@ -26,7 +26,7 @@ def opening(session: str, **limits: int) -> OpenValve:
     return OpenValve(water_session_id=session, **given)
 
 
-@pytest.fixture()
+@pytest.fixture
 def site(tmp_path: Path) -> Iterator[GatewaySite]:
     site = GatewaySite(tmp_path)
     site.start_broker()
@@ -35,7 +35,7 @@ def site(tmp_path: Path) -> Iterator[GatewaySite]:
     site.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def backend(site: GatewaySite) -> Iterator[FakeBackend]:
     backend = site.backend()
     site.start_gateway()
@@ -133,9 +133,7 @@ class TestBrokenSites:
         assert end.stop_reason is StopReason.GATEWAY_RESTART
         assert not site.state("dev_o1")["valve_open"]
 
-    def test_simulator_killed_mid_shower_settles_with_power_loss(
-        self, site: GatewaySite, backend: FakeBackend
-    ) -> None:
+    def test_simulator_killed_mid_shower_settles_with_power_loss(self, site: GatewaySite, backend: FakeBackend) -> None:
         run_water(site, backend, "ws_1")
 
         site.kill("simulator", signal.SIGKILL)

@@ -1,0 +1,349 @@
+"""
+What an outlet's controller sees: who is open, for whom, how much has run, and how it ended.
+
+It renews leases while a grant lives, closes what has no grant or has run beyond it, keeps a closing session closing,
+and tells a session's end from the device's log, or from the register where there is no record.
+"""
+
+import asyncio
+import logging
+import zlib
+
+import msgspec
+
+from gateway.contract.events import Event, MeterRead, StopReason
+from gateway.contract.messages import MeterSampled
+from gateway.contract.units import volume_ml
+from gateway.devices.ports import Flags, Opening, OutletPort, OutletStatus
+from gateway.kit import new_id
+from gateway.modbus.bus import Priority
+from gateway.sessions.cutoff import cutoff, grant_lives, renewal_due
+from gateway.sessions.device import DeviceController, Surroundings
+from gateway.sessions.machine import Happening, State, step
+from gateway.sessions.reasons import asked_reason, word_for_device
+from gateway.sessions.settling import Settled, ended_by_register, settle
+from gateway.uplink.state import DeviceMemory, SessionMemory
+from gateway.uplink.store import Transaction
+
+log = logging.getLogger(__name__)
+
+FAST_PERIOD_S = 0.02
+HOT_PERIOD_S = 0.4
+SAMPLE_PERIOD_S = 0.9
+IDLE_STATUS_PERIOD_S = 5.0
+CLOSE_RETRY_S = 0.5
+#: a session whose device is closed and has no END record is settled by register after this long
+NO_RECORD_S = 1.5
+LOG_PAGES_MAX = 64
+
+
+class OutletWatch(DeviceController):
+    """The half of an outlet's controller that looks; `OutletController` adds the half that is told."""
+
+    def __init__(
+        self,
+        device_id: str,
+        port: OutletPort,
+        surroundings: Surroundings,
+        memory: DeviceMemory,
+        sessions: list[SessionMemory],
+        *,
+        period_s: float,
+        meter_period_s: int,
+    ) -> None:
+        super().__init__(device_id, port, surroundings, memory, period_s)
+        self._outlet = port
+        self._meter_period_s = meter_period_s
+        #: sessions that are not over, by the id the device knows; more than one only after trouble
+        self.sessions = {session.session_u32: session for session in sessions}
+        self._status: OutletStatus | None = None
+        self._idle = asyncio.Event()
+        if not sessions:
+            self._idle.set()
+        self._looked_at = self._sampled_at = self._renewed_at = self._close_sent_at = self._metered_at = -1e9
+        #: by our own monotonic clock, when the running session began; a device's clock may hang
+        self._begun_at = -1e9
+        self._closed_since: float | None = None
+        self._fresh = True
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def period_s(self) -> float:
+        """Return how long to wait until the next cycle: hardly at all while an end is near."""
+        if any(session.state is State.CLOSING for session in self.sessions.values()) or self._closed_since is not None:
+            return FAST_PERIOD_S
+        return self._period_s
+
+    # -- coming up
+
+    async def connect(self) -> None:
+        """
+        Drain the log, settle what was left, and read the meter.
+
+        The first time, whatever is open is closed, granted or not: after a restart water does not go on. A device that
+        was merely silent for a while goes on with a session that is still ours.
+        """
+        if self._fresh:
+            await self._restarted()
+        if self.memory.log_sequence == 0 and self.identity is not None:
+            self.memory = msgspec.structs.replace(self.memory, log_sequence=self.identity.log_ack)
+        status = await self._read_status(Priority.HOT)
+        if status.is_open and (self._fresh or status.session_u32 not in self.sessions):
+            await self._outlet.close(status.session_u32, "REMOTE")
+        await self._drain()
+        await self._meter(status, "boot")
+        self._fresh = False
+
+    async def _restarted(self) -> None:
+        """Mark every session still open as to be closed: after an interruption water does not go on."""
+        for session in list(self.sessions.values()):
+            if session.asked_stop is None:
+                await self._ask_stop(session, StopReason.GATEWAY_RESTART)
+
+    # -- looking
+
+    async def look(self, flags: Flags) -> None:
+        """Drain, sample, renew, cut off, and keep closed what has no grant."""
+        self._in.registry.set_valve(self.device_id, "valve_open" in flags)
+        if "log_pending" in flags:
+            await self._drain()
+        now = self._now()
+        if self.sessions:
+            ended_here = "valve_open" not in flags
+            if ended_here or now - self._looked_at >= HOT_PERIOD_S or self._closing():
+                await self._look_at_session()
+        elif "valve_open" in flags or now - self._looked_at >= IDLE_STATUS_PERIOD_S or self._fault_changed(flags):
+            status = await self._read_status(Priority.FLAGS)
+            if status.is_open:
+                log.error("open without a grant", extra={"device": self.device_id, "session": status.session_u32})
+                await self._outlet.close(status.session_u32, "REMOTE")
+            elif now - self._metered_at >= self._meter_period_s:
+                await self._meter(status, "scheduled")
+
+    def _fault_changed(self, flags: Flags) -> bool:
+        return ("any_fault" in flags) != bool(self._status and self._status.faults)
+
+    def _closing(self) -> bool:
+        return any(session.state is State.CLOSING for session in self.sessions.values())
+
+    async def _read_status(self, priority: Priority) -> OutletStatus:
+        self._status = status = await self._outlet.status(priority)
+        self._looked_at = self._now()
+        health = self._in.registry.device(self.device_id)
+        health.register_pulses, health.temperature_decidegc = status.total_pulses, status.temperature_decidegc
+        await self.set_device_faults(status.faults)
+        if status.boot_id != self.memory.boot_id:
+            rebooted = self.memory.boot_id != 0 and self.identity is not None
+            await self.save([], boot_id=status.boot_id, register_pulses=status.total_pulses)
+            if rebooted:
+                await self._outlet.set_clock(self._in.clock())
+        return status
+
+    async def _look_at_session(self) -> None:
+        status = await self._read_status(Priority.HOT)
+        session = self.sessions.get(status.session_u32)
+        if status.is_open:
+            self._closed_since = None
+            if session is None:
+                await self._outlet.close(status.session_u32, "REMOTE")
+            else:
+                await self._run(session, status)
+            return
+        if status.state == "CLOSING" or status.valve == "CLOSING":
+            return
+        await self._drain()
+        if not self.sessions:
+            self._closed_since = None
+        elif self._closed_since is None:
+            self._closed_since = self._now()
+        elif self._now() - self._closed_since >= NO_RECORD_S:
+            await self._settle_by_register(status)
+
+    async def _run(self, session: SessionMemory, status: OutletStatus) -> None:
+        """Go on with a session whose outlet is open."""
+        volume = volume_ml(pulses=status.session_pulses, k_factor_pulses_per_m3=session.k_factor_pulses_per_m3)
+        session = self._follow_flow(session, status)
+        self._sample(session, status)
+        if session.state is State.CLOSING:
+            if self._now() - self._close_sent_at >= CLOSE_RETRY_S:
+                await self._send_close(session)
+            return
+        reason = cutoff(
+            volume_ml=volume,
+            elapsed_s=max(status.session_elapsed_s, int(self._now() - self._begun_at)),
+            volume_limit_ml=session.volume_limit_ml,
+            duration_limit_s=session.duration_limit_s,
+        )
+        if reason is not None:
+            log.error("device ran beyond its limit", extra={"device": self.device_id, "reason": reason.value})
+            await self._ask_stop(session, reason)
+            await self._send_close(self.sessions[session.session_u32])
+        elif renewal_due(since_renewal_s=self._now() - self._renewed_at, lease_s=session.lease_s) and grant_lives(
+            elapsed_s=status.session_elapsed_s,
+            volume_ml=volume,
+            volume_limit_ml=session.volume_limit_ml,
+            duration_limit_s=session.duration_limit_s,
+        ):
+            result = await self._outlet.renew(self._opening(session, not_after_s=0))
+            if result.accepted:
+                self._renewed_at = self._now()
+            else:
+                log.warning("lease not renewed", extra={"device": self.device_id, "reason": result.code})
+
+    def _follow_flow(self, session: SessionMemory, status: OutletStatus) -> SessionMemory:
+        flows = status.state != "PAUSED" and status.flow_ml_per_min > 0
+        if session.state is State.FLOWING and not flows:
+            session = msgspec.structs.replace(session, state=step(session.state, Happening.FLOW_STOPPED))
+        elif session.state is State.PAUSED and flows:
+            session = msgspec.structs.replace(session, state=step(session.state, Happening.FLOW_RESUMED))
+        self.sessions[session.session_u32] = session
+        return session
+
+    def _sample(self, session: SessionMemory, status: OutletStatus) -> None:
+        if self._now() - self._sampled_at < SAMPLE_PERIOD_S:
+            return
+        self._sampled_at = self._now()
+        self._in.uplink.sample(
+            MeterSampled(
+                device=self.device_id,
+                water_session_id=session.water_session_id,
+                at_ms=self._in.clock(),
+                pulses=status.session_pulses,
+                k_factor_pulses_per_m3=session.k_factor_pulses_per_m3,
+                flow_ml_per_min=status.flow_ml_per_min,
+                temperature_decidegc=status.temperature_decidegc,
+                elapsed_s=status.session_elapsed_s,
+                state="paused" if session.state is State.PAUSED else "flowing",
+            )
+        )
+
+    # -- meter and log
+
+    async def _meter(self, status: OutletStatus, cause: str) -> None:
+        if self.sessions or status.is_open:
+            return
+        self._metered_at = self._now()
+        reading = MeterRead(
+            event_id=new_id("ev"),
+            at_ms=self._in.clock(),
+            device=self.device_id,
+            register_pulses=status.total_pulses,
+            k_factor_pulses_per_m3=self._k_factor(),
+            device_boot_id=status.boot_id,
+            cause=cause,
+        )
+        await self.save([reading], register_pulses=status.total_pulses)
+
+    def _k_factor(self) -> int:
+        assert self.identity is not None
+        return self.identity.k_factor_pulses_per_m3
+
+    async def _drain(self) -> None:
+        """Journal what the device's log says, then let the device forget it."""
+        for _ in range(LOG_PAGES_MAX):
+            page = await self._outlet.log_page(self.memory.log_sequence + 1)
+            if page.head < self.memory.log_sequence:
+                log.error("device log was reset", extra={"device": self.device_id, "head": page.head})
+                await self.save([], log_sequence=0)
+                continue
+            if page.through <= self.memory.log_sequence:
+                break
+            if page.damaged:
+                log.error("damaged log records", extra={"device": self.device_id, "count": page.damaged})
+            fresh = [record for record in page.records if record.sequence > self.memory.log_sequence]
+            settled = settle(
+                fresh,
+                self.sessions,
+                device_id=self.device_id,
+                k_factor_pulses_per_m3=self._k_factor(),
+                now_ms=self._in.clock(),
+                new_event_id=lambda: new_id("ev"),
+            )
+            await self._keep(settled, log_sequence=page.through)
+            if page.through >= page.head:
+                break
+        if self.memory.log_sequence:
+            await self._outlet.acknowledge_log(self.memory.log_sequence)
+
+    async def _keep(self, settled: Settled, *, log_sequence: int) -> None:
+        register = self.memory.register_pulses if settled.register_pulses is None else settled.register_pulses
+        self.memory = memory = msgspec.structs.replace(self.memory, log_sequence=log_sequence, register_pulses=register)
+
+        def work(tx: Transaction) -> None:
+            for event in settled.events:
+                tx.journal.append(event)
+            for ended in settled.ended:
+                tx.memory.forget_session(ended)
+            for session in settled.sessions.values():
+                tx.memory.save_session(session)
+            tx.memory.save_device(memory)
+
+        await self._in.store.write(work)
+        self.sessions = settled.sessions
+        for ended in settled.ended:
+            self._in.trace.point("ended", device=self.device_id, water_session_id=ended)
+        if settled.rebooted:
+            await self._outlet.set_clock(self._in.clock())
+        self._note_sessions()
+
+    def _note_sessions(self) -> None:
+        if not self.sessions:
+            self._closed_since = None
+            self._idle.set()
+            self._metered_at = self._now()
+
+    async def _settle_by_register(self, status: OutletStatus) -> None:
+        """End sessions whose END record does not exist, from the register."""
+        events: list[Event] = [
+            ended_by_register(
+                session,
+                register_pulses=status.total_pulses,
+                temperature_decidegc=status.temperature_decidegc,
+                boot_id=status.boot_id,
+                now_ms=self._in.clock(),
+                event_id=new_id("ev"),
+            )
+            for session in self.sessions.values()
+        ]
+        settled = Settled(
+            events=events,
+            ended=[session.water_session_id for session in self.sessions.values()],
+            register_pulses=status.total_pulses,
+        )
+        log.warning("settled from the register", extra={"device": self.device_id, "sessions": settled.ended})
+        await self._keep(settled, log_sequence=self.memory.log_sequence)
+
+    # -- closing and renewing
+
+    def _opening(self, session: SessionMemory, *, not_after_s: int) -> Opening:
+        return Opening(
+            session_u32=session.session_u32,
+            volume_limit_ml=session.volume_limit_ml,
+            duration_limit_s=session.duration_limit_s,
+            lease_s=session.lease_s,
+            idle_limit_s=session.idle_limit_s,
+            temperature_limit_decidegc=session.temperature_limit_decidegc,
+            token_tag=zlib.crc32(session.cmd_id.encode()),
+            not_after_s=not_after_s,
+        )
+
+    @staticmethod
+    def _asked(session: SessionMemory, reason: StopReason) -> SessionMemory:
+        state = step(session.state, Happening.CLOSE_ASKED)
+        return msgspec.structs.replace(session, state=state, asked_stop=session.asked_stop or reason.value)
+
+    async def _ask_stop(self, session: SessionMemory, reason: StopReason) -> None:
+        closing = self._asked(session, reason)
+        self.sessions[closing.session_u32] = closing
+        await self._in.store.write(lambda tx: tx.memory.save_session(closing))
+        self.nudge()
+
+    async def _send_close(self, session: SessionMemory) -> None:
+        self._close_sent_at = self._now()
+        word = word_for_device(asked_reason(session.asked_stop or ""))
+        result = await self._outlet.close(session.session_u32, word)
+        self._in.trace.point("close_frame_written", device=self.device_id, water_session_id=session.water_session_id)
+        if not result.accepted:
+            log.info("closing answered", extra={"device": self.device_id, "code": result.code})

@@ -1,0 +1,141 @@
+import asyncio
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from gateway.config import Line
+from gateway.modbus.bus import Bus, Declined, NoAnswer, NotTried, Priority
+
+
+class RegisterServer:
+    """A Modbus TCP server of a few lines: unit 1 answers with the address, 2 never answers, 3 declines."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.StreamWriter] = set()
+
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server
+        self._server.close()
+        for link in list(self._links):
+            link.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._links.add(writer)
+        try:
+            while True:
+                tid, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
+                pdu = await reader.readexactly(length - 1)
+                function, address, count = struct.unpack(">BHH", pdu[:5])
+                self.asked.append((unit, address))
+                await self.gate.wait()
+                if unit == 2:
+                    continue
+                answer = bytes([function, 2 * count]) + struct.pack(f">{count}H", *range(address, address + count))
+                if unit == 3:
+                    answer = bytes([function | 0x80, 2])
+                writer.write(struct.pack(">HHHB", tid, 0, len(answer) + 1, unit) + answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._links.discard(writer)
+            writer.close()
+
+
+def on_a_line(work: Callable[[Bus, RegisterServer], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        server = RegisterServer()
+        await server.start()
+        bus = Bus(Line(line_id="l1", transport="tcp", host="127.0.0.1", port=server.port, timeout_ms=50))
+        bus.start()
+        try:
+            await work(bus, server)
+        finally:
+            await bus.stop()
+            await server.stop()
+
+    asyncio.run(run())
+
+
+async def read(bus: Bus, unit: int, address: int, priority: Priority = Priority.SLOW) -> list[int]:
+    return await bus.read_input(unit, address, 2, priority)
+
+
+class TestBus:
+    def test_reads(self) -> None:
+        async def work(bus: Bus, server: RegisterServer) -> None:
+            assert await read(bus, 1, 100) == [100, 101]
+
+        on_a_line(work)
+
+    def test_serves_the_more_urgent_first(self) -> None:
+        async def work(bus: Bus, server: RegisterServer) -> None:
+            await read(bus, 1, 0)
+            server.gate.clear()
+            first = asyncio.create_task(read(bus, 1, 1))
+            await asyncio.sleep(0.01)
+            rest = [
+                asyncio.create_task(read(bus, 1, 10 + priority, priority))
+                for priority in sorted(Priority, reverse=True)
+            ]
+            await asyncio.sleep(0.01)
+            server.gate.set()
+            await asyncio.gather(first, *rest)
+            assert [address for _, address in server.asked if address >= 10] == [10 + p for p in sorted(Priority)]
+
+        on_a_line(work)
+
+    def test_an_exception_of_the_device_is_no_silence(self) -> None:
+        async def work(bus: Bus, server: RegisterServer) -> None:
+            for _ in range(4):
+                with pytest.raises(Declined, match="exception 2"):
+                    await read(bus, 3, 0)
+            assert bus.unit(3).failures == 0
+
+        on_a_line(work)
+
+    def test_leaves_a_silent_unit_alone_but_still_tries_to_close_it(self) -> None:
+        async def work(bus: Bus, server: RegisterServer) -> None:
+            for _ in range(2):
+                with pytest.raises(NoAnswer):
+                    await read(bus, 2, 0)
+            with pytest.raises(NoAnswer):  # the one probe
+                await read(bus, 2, 0)
+            asked = len(server.asked)
+            for _ in range(10):
+                with pytest.raises(NotTried):
+                    await read(bus, 2, 0)
+            assert len(server.asked) == asked
+            assert await read(bus, 1, 5) == [5, 6]
+            with pytest.raises(NoAnswer):
+                await read(bus, 2, 0, Priority.CLOSE)
+            assert bus.errors == 4
+
+        on_a_line(work)
+
+    def test_comes_back_with_the_line(self) -> None:
+        async def work(bus: Bus, server: RegisterServer) -> None:
+            assert await read(bus, 1, 0) == [0, 1]
+            await server.stop()
+            with pytest.raises((NoAnswer, NotTried)):
+                await read(bus, 1, 0)
+            await server.start(server.port)
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        assert await read(bus, 1, 0, Priority.CLOSE) == [0, 1]
+                    except (NoAnswer, NotTried):
+                        await asyncio.sleep(0.02)
+                    else:
+                        break
+
+        on_a_line(work)

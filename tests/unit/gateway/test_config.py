@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gateway.config import ConfigRefused, load_config
+from gateway.contract.signing import public_text
+
+KEY = public_text(Ed25519PrivateKey.generate().public_key())
+GOOD = f"""
+tenant = "school"
+gateway = "gw_1"
+state_dir = "/tmp/x"
+[broker]
+host = "127.0.0.1"
+port = 1883
+[command_keys]
+school-1 = "{KEY}"
+[[lines]]
+line_id = "l1"
+transport = "tcp"
+host = "127.0.0.1"
+port = 5020
+timeout_ms = 200
+[[lines]]
+line_id = "l2"
+transport = "serial"
+path = "/dev/ttyUSB0"
+baud = 19200
+[[devices]]
+device_id = "dev_1"
+line_id = "l1"
+unit = 1
+map_id = "chw.hwo1"
+kind = "outlet"
+"""
+
+
+class TestLoadConfig:
+    def load(self, folder: Path, text: str) -> object:
+        path = folder / "gateway.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path)
+
+    def test_reads_what_is_right(self, tmp_path: Path) -> None:
+        path = tmp_path / "gateway.toml"
+        path.write_text(GOOD, encoding="utf-8")
+        config = load_config(path)
+        assert [(line.transport, line.flags_period_ms) for line in config.lines] == [("tcp", 120), ("serial", 1_000)]
+        assert config.lines[1].baud == 19_200
+        assert config.devices[0].unit == 1
+
+    @pytest.mark.parametrize(
+        ("old", "new", "complaint"),
+        [
+            ('tenant = "school"', "", "tenant: write the id"),
+            ('gateway = "gw_1"', 'gateway = "GW 1"', "gateway: 'GW 1' cannot stand in a topic"),
+            ("port = 1883", "port = 0", r"\[broker\] port: write a whole number from 1 to 65535"),
+            (f'"{KEY}"', '"short"', r"\[command_keys\] school-1: write the key's 32 bytes"),
+            (f'school-1 = "{KEY}"', "", "no command is ever obeyed"),
+            ('transport = "tcp"', 'transport = "pigeon"', r'\[lines 1\] transport: write one of "tcp", "serial"'),
+            ('line_id = "l2"', 'line_id = "l1"', "each line its own line_id"),
+            ("unit = 1", "unit = 300", r"\[devices 1\] unit: write a whole number from 1 to 247"),
+            ('line_id = "l1"\nunit', 'line_id = "l9"\nunit', "no line is called 'l9'"),
+            ('kind = "outlet"', 'kind = "lamp"', r"\[devices 1\] kind"),
+            ("[broker]", "[broker", "is not TOML"),
+        ],
+    )
+    def test_complaints_name_file_field_and_remedy(self, tmp_path: Path, old: str, new: str, complaint: str) -> None:
+        with pytest.raises(ConfigRefused, match=complaint) as caught:
+            self.load(tmp_path, GOOD.replace(old, new))
+        assert "gateway.toml" in str(caught.value)
+
+    def test_a_unit_belongs_to_one_device(self, tmp_path: Path) -> None:
+        twice = GOOD + GOOD[GOOD.index("[[devices]]") :].replace("dev_1", "dev_2")
+        with pytest.raises(ConfigRefused, match="already taken"):
+            self.load(tmp_path, twice)
+
+    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigRefused, match=r"nowhere\.toml: cannot be read"):
+            load_config(tmp_path / "nowhere.toml")

@@ -1,0 +1,139 @@
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gateway.contract.commands import Command, OpenValve
+from gateway.contract.events import CommandRefused
+from gateway.contract.messages import Acknowledged, CommandMessage
+from gateway.contract.signing import Signed, sign
+from gateway.kit import Trace
+from gateway.sessions.verification import Audience
+from gateway.uplink import inbox as inbox_module
+from gateway.uplink.client import Received
+from gateway.uplink.inbox import Inbox
+from gateway.uplink.outbox import Outbox
+from tests.fakes.gateway_port import Bench
+from tests.unit.gateway.uplink.test_outbox import FakePublisher
+
+KEY = Ed25519PrivateKey.generate()
+TOPIC = "ct/v1/school/gw/down/"
+
+
+class Desk:
+    """An inbox in front of one outlet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bench = Bench(folder)
+        self.inbox = Inbox(
+            audience=Audience(tenant="school", gateway="gw", devices=frozenset({"dev_o1"})),
+            keys={"k1": KEY.public_key()},
+            controllers={"dev_o1": self.bench.controller},
+            store=self.bench.store,
+            outbox=Outbox(FakePublisher(), self.bench.store, tenant="school", gateway="gw", resend_s=5),
+            clock=lambda: self.bench.now_ms,
+            trace=Trace(None),
+            not_before_ms=0,
+        )
+
+    def signed(self, **changes: Any) -> Signed:
+        command = Command(
+            cmd_id="cmd_1",
+            tenant="school",
+            gateway="gw",
+            device="dev_o1",
+            sequence=1,
+            issued_at_ms=self.bench.now_ms,
+            not_after_ms=self.bench.now_ms + 20_000,
+            body=OpenValve(water_session_id="ws_1", volume_limit_ml=1_000, duration_limit_s=60),
+        )
+        return sign(msgspec.structs.replace(command, **changes), key=KEY, kid="k1")
+
+    def handle(self, *messages: Received) -> None:
+        async def work() -> None:
+            for message in messages:
+                await self.inbox.handle(message)
+
+        asyncio.run(work())
+
+    def refusals(self) -> list[str]:
+        return [event.code.value for event in self.bench.events() if isinstance(event, CommandRefused)]
+
+    def queued(self) -> int:
+        return self.bench.controller._orders.qsize()
+
+
+def message(payload: bytes, kind: str = "command", *, retained: bool = False, topic: str = "") -> Received:
+    return Received(topic=topic or TOPIC + kind, payload=payload, retained=retained, correlation=b"")
+
+
+def wrapped(signed: Signed) -> bytes:
+    return msgspec.json.encode(CommandMessage(signed=signed))
+
+
+class TestCommands:
+    def test_reach_their_device_once_however_often_they_come(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        payload = wrapped(desk.signed())
+        desk.handle(*[message(payload)] * 5)
+        assert (desk.queued(), desk.inbox.duplicates, desk.refusals()) == (1, 4, [])
+
+    def test_a_late_replay_is_reported_without_ids(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        payload = wrapped(desk.signed())
+        desk.handle(message(payload))
+        desk.bench.now_ms += 60_000
+        desk.handle(message(payload))
+        (refusal,) = [event for event in desk.bench.events() if isinstance(event, CommandRefused)]
+        assert (refusal.code, refusal.cmd_id, refusal.subject_id) == ("stale_sequence", "", "")
+
+    def test_a_retained_one_is_refused(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        desk.handle(message(wrapped(desk.signed()), retained=True))
+        assert (desk.queued(), desk.refusals()) == (0, ["retained"])
+
+    def test_a_refused_one_is_refused_once(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        late = wrapped(desk.signed(issued_at_ms=1, not_after_ms=2))
+        desk.handle(message(late))
+        assert (desk.refusals(), desk.inbox.rejected["expired"]) == (["expired"], 1)
+
+    def test_too_many_for_one_device_are_refused(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        desk.handle(*(message(wrapped(desk.signed(cmd_id=f"cmd_{n}", sequence=n))) for n in range(1, 35)))
+        assert (desk.queued(), desk.refusals()) == (32, ["busy", "busy"])
+
+    def test_junk_is_counted_and_does_not_crowd_out_endings(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inbox_module, "REFUSALS_WAITING_MAX", 3)
+        desk = Desk(tmp_path)
+        desk.handle(*[message(b"{")] * 10)
+        assert (desk.refusals(), desk.inbox.rejected["malformed"]) == (["malformed"] * 3, 10)
+
+
+class TestOthers:
+    @pytest.mark.parametrize(
+        ("received", "why"),
+        [
+            (message(b"{}", topic="ct/v1/school/gw_2/down/command"), "topic"),
+            (message(b"{}", topic="ct/v1/school/gw/up/event"), "topic"),
+            (message(b"{}", topic="nonsense"), "topic"),
+            (message(b"{", "decision"), "malformed"),
+            (message(b"\xff", "ack"), "malformed"),
+            (message(msgspec.json.encode(Acknowledged(epoch="e", acked_through=-1)), "ack"), "malformed"),
+        ],
+    )
+    def test_what_cannot_be_used_is_counted(self, tmp_path: Path, received: Received, why: str) -> None:
+        desk = Desk(tmp_path)
+        desk.handle(received)
+        assert desk.inbox.rejected == {why: 1}
+
+    def test_too_many_at_once_are_counted(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        for _ in range(inbox_module.QUEUE_MAX + 7):
+            desk.inbox.received(message(b"{}"))
+        assert desk.inbox.rejected["overload"] == 7
