@@ -4,7 +4,7 @@ brands UnionPay and Alipay, signed both ways, scripted to fail in every way a re
 
     POST /v1/{brand}/{authorize|charge|capture|void|query}     signed; JSON in and out
     POST /script  {"match": order id or "next", "verb": "" or one, "behaviour": …, "seconds": n, "reason": …}
-    GET  /orders  what it has taken, for tests and statements
+    GET  /orders  what it has taken and how many calls are under way, for tests and statements
 
 Behaviours, each for one request: `decline` says no · `delay` waits, then does it · `timeout_before` never does it and
 never answers · `timeout_after` does it and never answers · `duplicate` does it twice, as a re-sending proxy would.
@@ -44,6 +44,7 @@ _FIELDS: dict[str, dict[str, type]] = {
 _BODY_BYTES_MAX = 4_096
 _CLOCK_SKEW_S_MAX = 300
 _SILENCE_S = 30
+_SILENCE_S_MAX = 3_600
 
 
 def load_or_create_secret(secrets_dir: Path) -> bytes:
@@ -76,12 +77,24 @@ def _problem(verb: str, asked: Any) -> str:
     return ""
 
 
+def _is_script(wanted: dict[str, Any]) -> bool:
+    seconds = wanted.get("seconds", 0)
+    words = (wanted.get("match"), wanted.get("verb", ""), wanted.get("reason", ""))
+    return (
+        wanted.get("behaviour") in BEHAVIOURS
+        and all(isinstance(word, str) for word in words)
+        and isinstance(seconds, int | float)
+        and 0 <= seconds <= _SILENCE_S_MAX
+    )
+
+
 class Service:
     """The HTTP side: signatures, scripted behaviour, and the order book behind them."""
 
     def __init__(self, key: bytes, book: OrderBook) -> None:
         self._key = key
         self._book = book
+        self._in_flight = 0
 
     async def call(self, request: Request) -> Response:
         """Answer one signed request."""
@@ -101,7 +114,11 @@ class Service:
         if problem:
             return self._signed({"error": problem}, signature, status=400)
         script = self._book.take_script(asked["order_id"], verb)
-        return self._signed(await self._behave(brand, verb, asked, script), signature)
+        self._in_flight += 1
+        try:
+            return self._signed(await self._behave(brand, verb, asked, script), signature)
+        finally:
+            self._in_flight -= 1
 
     def _refusal(self, request: Request, signature: str, body: bytes) -> str:
         timestamp = request.headers.get("x-timestamp", "")
@@ -136,15 +153,19 @@ class Service:
 
     async def script(self, request: Request) -> Response:
         """Take a script for a request to come."""
-        wanted = json.loads(await request.body())
-        if wanted.get("behaviour") not in BEHAVIOURS or not isinstance(wanted.get("match"), str):
+        try:
+            wanted = json.loads(await request.body())
+        except ValueError:
+            wanted = None
+        if not isinstance(wanted, dict) or not _is_script(wanted):
             return JSONResponse({"error": f"match and one of {', '.join(BEHAVIOURS)}"}, status_code=400)
         self._book.add_script(wanted["match"], wanted.get("verb", ""), wanted)
         return JSONResponse({"scripted": wanted["match"]})
 
     async def orders(self, request: Request) -> Response:
         """Tell what the provider has on its books."""
-        return JSONResponse({"orders": self._book.orders(request.query_params.get("merchant_id", ""))})
+        orders = self._book.orders(request.query_params.get("merchant_id", ""))
+        return JSONResponse({"orders": orders, "in_flight": self._in_flight})
 
 
 def build(secrets_dir: Path, state: Path) -> Starlette:

@@ -37,11 +37,13 @@ def response_signature(key: bytes, *, request_signature: str, status: int, body:
 class SandboxProvider:
     """One brand of the sandbox provider."""
 
-    def __init__(self, method: str, *, url: str, key: bytes, timeout_ms: int) -> None:
+    def __init__(
+        self, method: str, *, url: str, key: bytes, timeout_ms: int, transport: httpx.BaseTransport | None = None
+    ) -> None:
         self._method = method
         self._key = key
         timeout = httpx.Timeout(timeout_ms / 1000, connect=min(timeout_ms, 2_000) / 1000)  # seconds, not money
-        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False, transport=transport)
 
     @property
     def method(self) -> str:
