@@ -45,8 +45,8 @@ def delete_sign_ins_of(conn: Connection, tenant_id: str, cardholder_id: str) -> 
     conn.execute(delete(sign_ins).where(sign_ins.c.tenant_id == tenant_id, sign_ins.c.cardholder_id == cardholder_id))
 
 
-def insert_failure(conn: Connection, tenant_id: str, attempt_id: str, login: str, at: datetime) -> None:
-    """Store a failed attempt."""
+def insert_attempt(conn: Connection, tenant_id: str, attempt_id: str, login: str, at: datetime) -> None:
+    """Store an attempt, which counts as failed until it is forgotten."""
     conn.execute(
         insert(failed_sign_ins).values(tenant_id=tenant_id, attempt_id=attempt_id, login=login, attempted_at=at)
     )
@@ -62,9 +62,9 @@ def count_failures(conn: Connection, tenant_id: str, login: str, after: datetime
     return int(conn.execute(select(func.count()).select_from(failed_sign_ins).where(*where)).scalar_one())
 
 
-def delete_failures(conn: Connection, tenant_id: str, *, login: str | None, before: datetime) -> None:
-    """Forget failures before an instant, of one login or of all."""
+def delete_failures(conn: Connection, tenant_id: str, *, login: str | None, until: datetime) -> None:
+    """Forget failures up to an instant, of one login or of all."""
     statement = delete(failed_sign_ins).where(
-        failed_sign_ins.c.tenant_id == tenant_id, failed_sign_ins.c.attempted_at < before
+        failed_sign_ins.c.tenant_id == tenant_id, failed_sign_ins.c.attempted_at <= until
     )
     conn.execute(statement if login is None else statement.where(failed_sign_ins.c.login == login))

@@ -53,8 +53,8 @@ def as_cardholder(row: RowMapping) -> Cardholder:
 
 def sign_in(conn: Connection, tenant_id: str, login: str, password: str, now: datetime) -> SignIn:
     """
-    Return a new sign-in. A failed attempt is committed here, so that the caller's rollback does not forget it:
-    call this first in a write transaction.
+    Return a new sign-in. Call it alone in a write transaction: the attempt is committed before the password is looked
+    at, so that many at once cannot outrun the limit and nobody waits for the database while a hash is computed.
 
     :raises TooManyAttempts: after 5 wrong passwords within 15 minutes, right password or not.
     :raises SignInRefused: alike for an unknown login, a wrong password and a person who is frozen or closed.
@@ -64,13 +64,13 @@ def sign_in(conn: Connection, tenant_id: str, login: str, password: str, now: da
     if repository_sign_ins.count_failures(conn, tenant_id, login, since) >= rules.FAILURES_MAX:
         raise TooManyAttempts
     row = repository.find_cardholder(conn, tenant_id, login=login)
+    repository_sign_ins.delete_failures(conn, tenant_id, login=None, until=since)
+    repository_sign_ins.insert_attempt(conn, tenant_id, new_id("att"), login, now)
+    conn.commit()
     fits = rules.is_password(password[:_PASSWORD_CHARS_MAX], _NOBODY if row is None else row["password_hash"])
     if row is None or not fits or row["status"] != "active":
-        repository_sign_ins.delete_failures(conn, tenant_id, login=None, before=since)
-        repository_sign_ins.insert_failure(conn, tenant_id, new_id("att"), login, now)
-        conn.commit()
         raise SignInRefused
-    repository_sign_ins.delete_failures(conn, tenant_id, login=login, before=now)
+    repository_sign_ins.delete_failures(conn, tenant_id, login=login, until=now)
     token = secrets.token_urlsafe(32)
     expires_at = now + rules.SIGN_IN_LIFE
     repository_sign_ins.insert_sign_in(

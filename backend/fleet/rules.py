@@ -5,6 +5,9 @@ from datetime import datetime, timedelta
 from backend.fleet.types import Device, Gateway
 from gateway.contract.faults import BLOCKING
 
+#: How far a gateway's clock may run ahead. A report from further ahead counts as from there, so that setting a clock
+#: back does not make everything said after it old news.
+CLOCK_AHEAD_MAX = timedelta(seconds=5)
 #: Health is reported every 15 s; four missed reports and we no longer know.
 HEALTH_AGE_MAX = timedelta(seconds=60)
 
@@ -27,6 +30,11 @@ def opening_obstacle(device: Device, gateway: Gateway, now: datetime) -> str | N
     if device.state != "online" or any(fault in BLOCKING for fault in device.faults):
         return "outlet_faulty"
     return None
+
+
+def reported_at(at: datetime, now: datetime) -> datetime:
+    """Return the time that orders a report among others: the gateway's own, unless it lies in the future."""
+    return min(at, now + CLOCK_AHEAD_MAX)
 
 
 def is_stale(*, reported_at: datetime, known_at: datetime | None) -> bool:

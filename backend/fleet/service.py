@@ -173,7 +173,7 @@ def record_hello(conn: Connection, tenant_id: str, hello: Hello, now: datetime) 
     rows = repository.find_gateways(conn, tenant_id, hello.gateway)
     if not rows:
         raise GatewayUnknown(f"no gateway {hello.gateway!r}")
-    hello_at = from_epoch_ms(hello.at_ms)
+    hello_at = rules.reported_at(from_epoch_ms(hello.at_ms), now)
     if rules.is_stale(reported_at=hello_at, known_at=rows[0]["hello_at"]):
         return
     repository.update_gateway(
@@ -213,7 +213,7 @@ def record_health(conn: Connection, tenant_id: str, report: HealthReport, now: d
     rows = repository.find_gateways(conn, tenant_id, report.gateway)
     if not rows:
         raise GatewayUnknown(f"no gateway {report.gateway!r}")
-    health_at = from_epoch_ms(report.at_ms)
+    health_at = rules.reported_at(from_epoch_ms(report.at_ms), now)
     if rules.is_stale(reported_at=health_at, known_at=rows[0]["health_at"]):
         return ()
     repository.update_gateway(conn, tenant_id, report.gateway, connected=True, last_seen_at=now, health_at=health_at)

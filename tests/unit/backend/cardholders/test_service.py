@@ -258,6 +258,35 @@ class TestSignIn:
         with database.write() as conn:
             assert service.sign_in(conn, TENANT, "s001", PASSWORD, NOW + timedelta(minutes=15, seconds=1)).token
 
+    def test_forgets_mistakes_after_the_right_password(self, database: Database) -> None:
+        with database.write() as conn:
+            add(conn)
+        for round_ in range(2):
+            at = NOW + timedelta(seconds=round_)
+            for _ in range(4):
+                with pytest.raises(service.SignInRefused), database.write() as conn:
+                    service.sign_in(conn, TENANT, "s001", "wrong", at)
+            with database.write() as conn:
+                assert service.sign_in(conn, TENANT, "s001", PASSWORD, at).token
+
+    def test_lets_no_more_than_five_mistakes_through_at_once(self, database: Database) -> None:
+        with database.write() as conn:
+            add(conn)
+
+        def guess(_: int) -> str:
+            try:
+                with database.write() as conn:
+                    service.sign_in(conn, TENANT, "s001", "wrong", NOW)
+            except service.SignInRefused as refused:
+                return refused.code
+            return "signed in"
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(guess, range(12)))
+
+        assert answers.count("sign_in_refused") <= 5 + 3
+        assert answers.count("too_many_attempts") == 12 - answers.count("sign_in_refused")
+
     def test_ends_at_sign_out(self, database: Database) -> None:
         with database.write() as conn:
             add(conn)

@@ -147,6 +147,15 @@ class TestRecordHealth:
 
             assert service.device(conn, TENANT, "dev_1").state == "silent"
 
+    def test_believes_a_gateway_whose_clock_was_set_back(self, database: Database) -> None:
+        with database.write() as conn:
+            add_campus(conn)
+            an_hour_ahead = epoch_ms(NOW) + 3_600_000
+            service.record_health(conn, TENANT, report(state="silent", at_ms=an_hour_ahead), NOW)
+            service.record_health(conn, TENANT, report(at_ms=epoch_ms(LATER)), LATER)
+
+            assert service.device(conn, TENANT, "dev_1").state == "online"
+
     def test_tells_devices_that_are_not_the_gateways_own(self, database: Database) -> None:
         with database.write() as conn:
             add_campus(conn)
