@@ -1,4 +1,4 @@
-"""Random lives of payments with a provider that loses, delays and declines: in the end both sides agree on the money."""
+"""Random lives of payments with a provider that loses, delays and declines: in the end both sides agree."""
 
 import itertools
 from datetime import timedelta
