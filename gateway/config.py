@@ -17,7 +17,7 @@ class ConfigRefused(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One bus. `tcp` has host and port, `serial` has path, baud and parity."""
+    """One bus. `tcp` and `rtu_tcp` (serial frames in TCP) have host and port, `serial` path, baud, parity."""
 
     line_id: str
     transport: str
@@ -28,7 +28,7 @@ class Line:
     parity: str = "E"
     timeout_ms: int = 400
     #: how often the flags of an idle unit are read
-    flags_period_ms: int = 120
+    flags_period_ms: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,17 +103,17 @@ class _Section:
 
 
 def _line(section: _Section) -> Line:
-    transport = section.choice("transport", ("tcp", "serial"))
+    transport = section.choice("transport", ("tcp", "rtu_tcp", "serial"))
     line_id = section.text("line_id", 'name the line, for example line_id = "line-1"')
     timeout_ms = section.number("timeout_ms", 20, 10_000, 400)
-    if transport == "tcp":
+    if transport != "serial":
         return Line(
             line_id=line_id,
             transport=transport,
             host=section.text("host", 'write the address of the Modbus server, for example host = "127.0.0.1"'),
             port=section.number("port", 1, 65_535),
             timeout_ms=timeout_ms,
-            flags_period_ms=section.number("flags_period_ms", 10, 60_000, 120),
+            flags_period_ms=section.number("flags_period_ms", 10, 60_000, 100),
         )
     return Line(
         line_id=line_id,

@@ -18,6 +18,10 @@ class CommandFailed(Exception):
     """The device answered a command, but not for the frame we wrote."""
 
 
+class CannotSay(CommandFailed):
+    """A command cannot be put into a frame: a value is too large for the device. Nothing was sent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Who answers. `k_factor_pulses_per_m3` is 0 for a device that does not meter."""

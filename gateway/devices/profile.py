@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from gateway.devices.ports import (
+    CannotSay,
     CommandFailed,
     CommandResult,
     DeviceMismatch,
@@ -15,7 +16,7 @@ from gateway.devices.ports import (
     Mail,
 )
 from gateway.modbus.bus import Bus, BusError, Declined, Priority
-from gateway.modbus.codec import Value, crc16, decode_block, encode, encode_block, integer
+from gateway.modbus.codec import CodecError, Value, crc16, decode_block, encode, encode_block, integer
 from hardware.points import Block, Point, RegisterMap
 
 SNAPSHOT_TRIES = 3
@@ -189,19 +190,21 @@ class ProfileDevice:
         """
         Write the all-or-nothing command frame and return the device's answer from the same transaction.
 
+        :raises CannotSay: if a value does not fit the frame.
         :raises CommandFailed: if the answer is for another frame.
         """
         self._token = self._token % 0xFFFF + 1
         frame, result = self._blocks["cmd"], self._blocks["res"]
-        words = encode_block(
-            frame,
-            {
-                **values,
-                "cmd_token": self._token,
-                "cmd_opcode": self._map.code("opcode", opcode),
-                "cmd_commit": int(self._map.caps["commit_xor"]) ^ self._token,
-            },
-        )
+        fields_out = {
+            **values,
+            "cmd_token": self._token,
+            "cmd_opcode": self._map.code("opcode", opcode),
+            "cmd_commit": int(self._map.caps["commit_xor"]) ^ self._token,
+        }
+        try:
+            words = encode_block(frame, fields_out)
+        except CodecError as error:
+            raise CannotSay(str(error)) from error
         answer = await self._bus.write_read(
             self._unit,
             write_address=frame.address,

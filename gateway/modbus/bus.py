@@ -17,6 +17,7 @@ from typing import Any
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
 from gateway.config import Line
@@ -218,7 +219,7 @@ class Bus:
                     request.answer.set_result(answer)
 
     async def _exchange(self, request: _Request) -> ModbusPDU:
-        client = await self._connected(request.unit)
+        client = await self._connected()
         record = self.unit(request.unit)
         if self._line.transport == "serial":
             await asyncio.sleep(max(0.00175, 38.5 / self._line.baud))  # 3.5 characters of silence between frames
@@ -237,12 +238,11 @@ class Bus:
             raise Declined(answer.exception_code)
         return answer
 
-    async def _connected(self, unit: int) -> Client:
+    async def _connected(self) -> Client:
         if self._client is not None and self._client.connected:
             return self._client
         now = asyncio.get_running_loop().time()
         if now < self._next_connect:
-            self.unit(unit).failures += 1
             raise NotTried(f"line {self.line_id} is down")
         if self._client is not None:
             self._client.close()
@@ -253,13 +253,11 @@ class Bus:
         if not connected:
             self._next_connect = now + self._connect_delay_s * random.uniform(0.8, 1.2)
             self._connect_delay_s = min(self._connect_delay_s * 2, RECONNECT_S_MAX)
-            self.unit(unit).failures += 1
             raise NotTried(f"line {self.line_id} cannot be opened")
         self._connect_delay_s = 0.1
         log.info("line open", extra={"line": self.line_id})
         for record in self._units.values():  # a line that came back gives every unit a fresh chance
-            record.not_before = 0.0
-        self._next_probe = 0.0
+            record.failures = 0
         return self._client
 
     def _new_client(self) -> Client:
@@ -275,6 +273,7 @@ class Bus:
             )
         return AsyncModbusTcpClient(
             self._line.host,
+            framer=FramerType.RTU if self._line.transport == "rtu_tcp" else FramerType.SOCKET,
             port=self._line.port,
             timeout=timeout_s,
             retries=1,

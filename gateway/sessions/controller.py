@@ -14,7 +14,7 @@ import msgspec
 from gateway.contract.commands import CloseValve, OpenValve
 from gateway.contract.events import RefusalCode, StopReason, ValveOpened
 from gateway.contract.faults import BLOCKING
-from gateway.devices.ports import CommandFailed, OutletStatus
+from gateway.devices.ports import CannotSay, CommandFailed, OutletStatus
 from gateway.kit import new_id, new_u32
 from gateway.modbus.bus import BusError, NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
@@ -58,6 +58,9 @@ class OutletController(OutletWatch):
             await self.refuse(order, RefusalCode.UNKNOWN_DEVICE, f"{self.device_id} is not a door")
 
     async def _open(self, order: Order, body: OpenValve) -> None:
+        if any(session.water_session_id == body.water_session_id for session in self.sessions.values()):
+            await self.persist(order, lambda tx: None)  # it runs already: a refusal would void it
+            return
         if not await self._predecessor_gone(order):
             await self.refuse(order, RefusalCode.BUSY, "another water session is running")
             return
@@ -133,8 +136,9 @@ class OutletController(OutletWatch):
         self._renewed_at = self._begun_at = self._now()
         try:
             result = await self._outlet.open(self._opening(session, not_after_s=not_after_s))
-        except NotTried as error:
-            await self._drop(order, session, RefusalCode.DEVICE_SILENT, str(error))
+        except (NotTried, CannotSay) as error:
+            code = RefusalCode.DEVICE_SILENT if isinstance(error, NotTried) else RefusalCode.DEVICE_REFUSED
+            await self._drop(order, session, code, str(error))
             return
         except (NoAnswer, CodecError, CommandFailed) as error:
             # the frame may have arrived: close, and let log or register say what happened

@@ -88,7 +88,9 @@ class DeviceController:
         self.memory = memory
         #: highest sequence taken in, on disk or about to be
         self.reserved_sequence = memory.last_sequence
+        #: who answers now; None until it has said so, and again when it has been silent
         self.identity: Identity | None = None
+        self.last_identity: Identity | None = None
         self._period_s = period_s
         self._orders: asyncio.Queue[Order] = asyncio.Queue(COMMANDS_MAX)
         self._lock = asyncio.Lock()
@@ -153,7 +155,7 @@ class DeviceController:
         """Look once."""
         if self.identity is None:
             async with self._lock:
-                self.identity = await self._port.identify()
+                self.identity = self.last_identity = await self._port.identify()
                 await self._port.set_clock(self._in.clock())
                 try:
                     await self.connect()

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.contract.commands import GrantPassage
 from gateway.contract.events import Event, PassageCounted, RefusalCode
-from gateway.devices.ports import CommandFailed, DoorPort, DoorStatus, Flags, LogRecord
+from gateway.devices.ports import CannotSay, CommandFailed, DoorPort, DoorStatus, Flags, LogRecord
 from gateway.kit import new_id, new_u32
 from gateway.modbus.bus import NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
@@ -177,8 +177,9 @@ class DoorController(DeviceController):
         not_after_s = -(-order.command.not_after_ms // 1000) + 1
         try:
             result = await self._door.grant(passage.grant_u32, body.direction, body.open_ms, not_after_s)
-        except NotTried as error:
-            await self._drop(order, passage, RefusalCode.DEVICE_SILENT, str(error))
+        except (NotTried, CannotSay) as error:
+            code = RefusalCode.DEVICE_SILENT if isinstance(error, NotTried) else RefusalCode.DEVICE_REFUSED
+            await self._drop(order, passage, code, str(error))
             return
         except (NoAnswer, CodecError, CommandFailed) as error:
             log.warning("no answer to the grant", extra={"device": self.device_id, "reason": str(error)})

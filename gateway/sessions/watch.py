@@ -224,6 +224,9 @@ class OutletWatch(DeviceController):
     async def _meter(self, status: OutletStatus, cause: str) -> None:
         if self.sessions or status.is_open:
             return
+        if cause == "scheduled" and await self._in.store.read(lambda tx: tx.journal.is_half_full()):
+            self._metered_at = self._now()  # what can be read again later must not crowd out endings
+            return
         self._metered_at = self._now()
         reading = MeterRead(
             event_id=new_id("ev"),
@@ -237,8 +240,8 @@ class OutletWatch(DeviceController):
         await self.save([reading], register_pulses=status.total_pulses)
 
     def _k_factor(self) -> int:
-        assert self.identity is not None
-        return self.identity.k_factor_pulses_per_m3
+        assert self.last_identity is not None
+        return self.last_identity.k_factor_pulses_per_m3
 
     async def _drain(self) -> None:
         """Journal what the device's log says, then let the device forget it."""

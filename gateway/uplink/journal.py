@@ -100,6 +100,10 @@ class Journal:
         """Return whether a session may open: its records, and those of `reserved` others, will still fit."""
         return self.count_waiting() + reserved < self._rows_max
 
+    def is_half_full(self) -> bool:
+        """Return whether what can wait should wait."""
+        return self.count_waiting() * 2 >= self._rows_max
+
     def acknowledge(self, *, epoch: str, acked_through: int) -> bool:
         """
         Forget the records the backend has; return whether a new epoch had to begin.

@@ -50,8 +50,8 @@ def wait_until(condition: Any, timeout_s: float = 20.0, *, why: str = "") -> Any
 class GatewaySite:
     """Starts, kills and restarts the processes of a site with two outlets and a door."""
 
-    def __init__(self, folder: Path, *, broker: str = "iotcore", **settings: Any) -> None:
-        self.folder, self.broker_kind, self.settings = folder, broker, settings
+    def __init__(self, folder: Path, *, broker: str = "iotcore", rtu: bool = False, **settings: Any) -> None:
+        self.folder, self.broker_kind, self.rtu, self.settings = folder, broker, rtu, settings
         self.broker_port, self.line_port, self.control_port = free_port(), free_port(), free_port()
         self.key = Ed25519PrivateKey.generate()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -111,7 +111,7 @@ class GatewaySite:
             f'{KID} = "{public_text(self.key.public_key())}"',
             "[[lines]]",
             'line_id = "l1"',
-            'transport = "tcp"',
+            f'transport = "{"rtu_tcp" if self.rtu else "tcp"}"',
             'host = "127.0.0.1"',
             f"port = {self.line_port}",
             "timeout_ms = 200",
@@ -155,6 +155,7 @@ class GatewaySite:
             str(self.control_port),
             "--device-log",
             str(self.folder / "ends.jsonl"),
+            *(["--rtu"] if self.rtu else []),
         )
         wait_until(lambda: listening(self.control_port), why="for the simulator")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -63,7 +64,7 @@ class TestRefusals:
         ],
     )
     def test_are_reported_and_nothing_opens(
-        self, site: GatewaySite, backend: FakeBackend, code: str, changes: dict[str, object]
+        self, site: GatewaySite, backend: FakeBackend, code: str, changes: dict[str, Any]
     ) -> None:
         before = len(backend.events(CommandRefused))
 

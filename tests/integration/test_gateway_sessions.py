@@ -1,5 +1,6 @@
 """Water sessions through a real gateway process, a real broker and simulated devices on real Modbus TCP."""
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -195,6 +196,51 @@ class TestBrokenSites:
         backend.wait_for_event(FaultCleared, device="dev_o1", fault=FaultCode.DEVICE_SILENT)
         backend.command("dev_o1", opening("ws_2"))
         backend.wait_for_event(ValveOpened, water_session_id="ws_2")
+
+    def test_a_blocking_fault_is_raised_refused_upon_and_cleared(self, site: GatewaySite, backend: FakeBackend) -> None:
+        site.do(do="fault", device="dev_o1", fault="temp_sensor", on=True)
+        backend.wait_for_event(FaultRaised, device="dev_o1", fault=FaultCode.TEMP_SENSOR)
+
+        backend.command("dev_o1", opening("ws_1"))
+
+        refusal = backend.wait(lambda: [e for e in backend.events() if getattr(e, "subject_id", "") == "ws_1"])[0]
+        assert refusal.code == "device_fault"
+        site.do(do="fault", device="dev_o1", fault="temp_sensor", on=False)
+        backend.wait_for_event(FaultCleared, device="dev_o1", fault=FaultCode.TEMP_SENSOR)
+
+    def test_a_gateway_that_starts_before_everything_else_finds_it_later(self, tmp_path: Path) -> None:
+        site = GatewaySite(tmp_path)
+        try:
+            site.start_gateway()
+            wait_until(lambda: "device silent" in site.log("gateway"), why="for silence to be noticed")
+            site.start_simulator()
+            site.start_broker()
+            backend = site.backend()
+            backend.wait(lambda: len(backend.events(MeterRead)) >= 2)
+            backend.command("dev_o1", opening("ws_1"))
+            backend.wait_for_event(ValveOpened, water_session_id="ws_1")
+            backend.stop()
+        finally:
+            site.stop()
+
+
+class TestTransports:
+    @pytest.mark.parametrize(("broker", "rtu"), [("iotcore", True), ("mosquitto", False)])
+    def test_a_session_over_serial_frames_and_over_another_broker(self, tmp_path: Path, broker: str, rtu: bool) -> None:
+        if broker == "mosquitto" and not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
+            return  # the embedded broker covers the same path where Mosquitto is not installed
+        site = GatewaySite(tmp_path, broker=broker, rtu=rtu)
+        try:
+            site.start_broker()
+            site.start_simulator()
+            backend = site.backend()
+            site.start_gateway()
+            backend.wait(lambda: len(backend.events(MeterRead)) >= 2)
+            run_water(site, backend, "ws_1", volume_limit_ml=400)
+            assert ended(backend, "ws_1").stop_reason is StopReason.VOLUME_LIMIT
+            backend.stop()
+        finally:
+            site.stop()
 
 
 class TestWrongDevices:

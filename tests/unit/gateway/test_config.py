@@ -46,7 +46,7 @@ class TestLoadConfig:
         path = tmp_path / "gateway.toml"
         path.write_text(GOOD, encoding="utf-8")
         config = load_config(path)
-        assert [(line.transport, line.flags_period_ms) for line in config.lines] == [("tcp", 120), ("serial", 1_000)]
+        assert [(line.transport, line.flags_period_ms) for line in config.lines] == [("tcp", 100), ("serial", 1_000)]
         assert config.lines[1].baud == 19_200
         assert config.devices[0].unit == 1
 
@@ -58,7 +58,11 @@ class TestLoadConfig:
             ("port = 1883", "port = 0", r"\[broker\] port: write a whole number from 1 to 65535"),
             (f'"{KEY}"', '"short"', r"\[command_keys\] school-1: write the key's 32 bytes"),
             (f'school-1 = "{KEY}"', "", "no command is ever obeyed"),
-            ('transport = "tcp"', 'transport = "pigeon"', r'\[lines 1\] transport: write one of "tcp", "serial"'),
+            (
+                'transport = "tcp"',
+                'transport = "pigeon"',
+                r'\[lines 1\] transport: write one of "tcp", "rtu_tcp", "serial"',
+            ),
             ('line_id = "l2"', 'line_id = "l1"', "each line its own line_id"),
             ("unit = 1", "unit = 300", r"\[devices 1\] unit: write a whole number from 1 to 247"),
             ('line_id = "l1"\nunit', 'line_id = "l9"\nunit', "no line is called 'l9'"),

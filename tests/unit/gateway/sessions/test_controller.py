@@ -9,7 +9,7 @@ import pytest
 from gateway.contract.commands import CloseValve, GrantPassage, OpenValve
 from gateway.contract.events import CommandRefused, MeterRead, RefusalCode, StopReason, ValveOpened, WaterSessionEnded
 from gateway.contract.messages import Decision
-from gateway.devices.ports import CommandResult, Mail
+from gateway.devices.ports import CannotSay, CommandResult, Mail
 from gateway.sessions import watch
 from tests.fakes.gateway_port import Bench, FakeOutlet
 
@@ -123,6 +123,34 @@ class TestOpening:
         assert (end.stop_reason, end.closing_pulses - end.opening_pulses) == (StopReason.FAULT, 50)
         assert not bench.outlet.now.is_open
         assert "ValveOpened" not in bench.kinds()
+
+    def test_what_does_not_fit_the_frame_is_refused(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+
+        async def cannot(opening: Any) -> CommandResult:
+            raise CannotSay("cmd_limit_volume cannot carry -1")
+
+        bench.outlet.open = cannot  # type: ignore[method-assign]
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+
+        run(work())
+        assert only(bench, CommandRefused).code is RefusalCode.DEVICE_REFUSED
+        assert not bench.controller.sessions
+
+    def test_a_session_that_runs_already_is_not_refused(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            await bench.controller.obey(bench.order(opening()))
+
+        run(work())
+        assert bench.kinds().count("ValveOpened") == 1
+        assert "CommandRefused" not in bench.kinds()
 
     def test_a_door_command_is_refused(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path)

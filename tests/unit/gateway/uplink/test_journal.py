@@ -176,6 +176,7 @@ class TestHasRoom:
         with store.transaction() as tx:
             assert tx.journal.has_room(reserved=4)
             assert not tx.journal.has_room(reserved=5)
+            assert tx.journal.is_half_full()
         append(store, 10)  # an ending is never refused
         assert len(waiting(store)) == 15
 
