@@ -34,8 +34,8 @@ class Process:
         self.log = folder / "ends.jsonl"
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "firmware_sim.cli", "devices", "--plan", str(plan), "--state", str(folder / "nvm"),
-                "--control", "0", "--device-log", str(self.log),
+                sys.executable, "-m", "firmware_sim.cli", "devices", "--plan", str(plan), "--control", "0",
+                "--state", str(folder / "nvm"), "--device-log", str(self.log),
             ],
             stdout=subprocess.PIPE,
             text=True,
