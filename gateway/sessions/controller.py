@@ -18,12 +18,13 @@ from gateway.devices.ports import CannotSay, CommandFailed, OutletStatus
 from gateway.kit import new_id, new_u32
 from gateway.modbus.bus import BusError, NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
-from gateway.sessions.device import Order, known_faults
+from gateway.sessions.device import known_faults
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason
 from gateway.sessions.watch import OutletWatch
 from gateway.uplink.state import SessionMemory
 from gateway.uplink.store import Transaction
+from gateway.uplink.verification import Order
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,9 @@ class OutletController(OutletWatch):
             await self._ask_stop(session, StopReason.FAULT)
             return
         opening = (status.total_pulses - status.session_pulses) % 2**64
-        session = msgspec.structs.replace(session, state=step(session.state, Happening.OPENED), opening_pulses=opening)
+        session = msgspec.structs.replace(
+            session, state=step(State(session.state), Happening.OPENED), opening_pulses=opening
+        )
         opened = ValveOpened(
             event_id=new_id("ev"),
             at_ms=self._in.clock(),

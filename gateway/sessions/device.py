@@ -11,7 +11,6 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.contract.commands import Command
 from gateway.contract.events import CommandRefused, Event, FaultCleared, FaultRaised, RefusalCode
 from gateway.contract.faults import FaultCode
 from gateway.contract.messages import CredentialKind, CredentialPresented, Decision, MeterSampled
@@ -20,9 +19,9 @@ from gateway.devices.registry import Registry
 from gateway.kit import Clock, Trace, new_id
 from gateway.modbus.bus import BusError, NoAnswer
 from gateway.modbus.codec import CodecError
-from gateway.sessions.verification import subject_of
 from gateway.uplink.state import DeviceMemory
 from gateway.uplink.store import Store, Transaction
+from gateway.uplink.verification import Order, subject_of
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +61,6 @@ class Surroundings:
     uplink: Uplink
     clock: Clock
     trace: Trace
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A verified command and the digest of its bytes."""
-
-    command: Command
-    sha256: str
 
 
 def known_faults(names: frozenset[str]) -> frozenset[FaultCode]:

@@ -11,9 +11,10 @@ from gateway.devices.ports import CannotSay, CommandFailed, DoorPort, DoorStatus
 from gateway.kit import new_id, new_u32
 from gateway.modbus.bus import NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
-from gateway.sessions.device import DeviceController, Order, Surroundings
+from gateway.sessions.device import DeviceController, Surroundings
 from gateway.uplink.state import DeviceMemory, PassageMemory
 from gateway.uplink.store import Transaction
+from gateway.uplink.verification import Order
 
 log = logging.getLogger(__name__)
 

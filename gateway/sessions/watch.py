@@ -72,7 +72,7 @@ class OutletWatch(DeviceController):
 
     def period_s(self) -> float:
         """Return how long to wait until the next cycle: hardly at all while an end is near."""
-        if any(session.state is State.CLOSING for session in self.sessions.values()) or self._closed_since is not None:
+        if any(session.state == State.CLOSING for session in self.sessions.values()) or self._closed_since is not None:
             return FAST_PERIOD_S
         return self._period_s
 
@@ -126,7 +126,7 @@ class OutletWatch(DeviceController):
         return ("any_fault" in flags) != bool(self._status and self._status.faults)
 
     def _closing(self) -> bool:
-        return any(session.state is State.CLOSING for session in self.sessions.values())
+        return any(session.state == State.CLOSING for session in self.sessions.values())
 
     async def _read_status(self, priority: Priority) -> OutletStatus:
         self._status = status = await self._outlet.status(priority)
@@ -166,7 +166,7 @@ class OutletWatch(DeviceController):
         volume = volume_ml(pulses=status.session_pulses, k_factor_pulses_per_m3=session.k_factor_pulses_per_m3)
         session = self._follow_flow(session, status)
         self._sample(session, status)
-        if session.state is State.CLOSING:
+        if session.state == State.CLOSING:
             if self._now() - self._close_sent_at >= CLOSE_RETRY_S:
                 await self._send_close(session)
             return
@@ -194,10 +194,10 @@ class OutletWatch(DeviceController):
 
     def _follow_flow(self, session: SessionMemory, status: OutletStatus) -> SessionMemory:
         flows = status.state != "PAUSED" and status.flow_ml_per_min > 0
-        if session.state is State.FLOWING and not flows:
-            session = msgspec.structs.replace(session, state=step(session.state, Happening.FLOW_STOPPED))
-        elif session.state is State.PAUSED and flows:
-            session = msgspec.structs.replace(session, state=step(session.state, Happening.FLOW_RESUMED))
+        if session.state == State.FLOWING and not flows:
+            session = msgspec.structs.replace(session, state=step(State(session.state), Happening.FLOW_STOPPED))
+        elif session.state == State.PAUSED and flows:
+            session = msgspec.structs.replace(session, state=step(State(session.state), Happening.FLOW_RESUMED))
         self.sessions[session.session_u32] = session
         return session
 
@@ -215,7 +215,7 @@ class OutletWatch(DeviceController):
                 flow_ml_per_min=status.flow_ml_per_min,
                 temperature_decidegc=status.temperature_decidegc,
                 elapsed_s=status.session_elapsed_s,
-                state="paused" if session.state is State.PAUSED else "flowing",
+                state="paused" if session.state == State.PAUSED else "flowing",
             )
         )
 
@@ -334,7 +334,7 @@ class OutletWatch(DeviceController):
 
     @staticmethod
     def _asked(session: SessionMemory, reason: StopReason) -> SessionMemory:
-        state = step(session.state, Happening.CLOSE_ASKED)
+        state = step(State(session.state), Happening.CLOSE_ASKED)
         return msgspec.structs.replace(session, state=state, asked_stop=session.asked_stop or reason.value)
 
     async def _ask_stop(self, session: SessionMemory, reason: StopReason) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Coroutine, Mapping
+from typing import Protocol
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -20,19 +21,19 @@ from gateway.contract.events import CommandRefused, RefusalCode
 from gateway.contract.messages import Acknowledged, CommandMessage, Decision
 from gateway.contract.signing import Signed
 from gateway.kit import Clock, Trace, new_id
-from gateway.sessions.device import DeviceController, Order
-from gateway.sessions.verification import (
+from gateway.uplink.client import Received
+from gateway.uplink.outbox import Outbox
+from gateway.uplink.store import Store, Transaction
+from gateway.uplink.verification import (
     Audience,
     CommandRejected,
+    Order,
     Remembered,
     Verdict,
     signed_command,
     subject_of,
     verdict,
 )
-from gateway.uplink.client import Received
-from gateway.uplink.outbox import Outbox
-from gateway.uplink.store import Store, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,18 @@ QUEUE_MAX = 1_000
 RECENT_MAX = 1_000
 #: above this many records waiting, refusals are counted but no longer journaled: junk must not crowd out endings
 REFUSALS_WAITING_MAX = 2_000
+
+
+class Controller(Protocol):
+    """What the inbox needs of whoever runs a device."""
+
+    reserved_sequence: int
+
+    def take(self, order: Order) -> bool:
+        """Queue a verified command; return False when too many wait."""
+
+    def decided(self, decision: Decision, direction: str) -> Coroutine[None, None, None]:
+        """Show the backend's answer."""
 
 
 class Inbox:
@@ -50,7 +63,7 @@ class Inbox:
         *,
         audience: Audience,
         keys: Mapping[str, Ed25519PublicKey],
-        controllers: Mapping[str, DeviceController],
+        controllers: Mapping[str, Controller],
         store: Store,
         outbox: Outbox,
         clock: Clock,

@@ -8,8 +8,7 @@ import sqlite3
 
 import msgspec
 
-from gateway.sessions.machine import State
-from gateway.sessions.verification import Remembered
+from gateway.uplink.verification import Remembered
 
 COMMAND_MEMORY_MS = 24 * 3600 * 1000
 
@@ -43,7 +42,8 @@ class SessionMemory(msgspec.Struct, frozen=True, kw_only=True):
     #: the id the device knows it by
     session_u32: int
     cmd_id: str
-    state: State
+    #: a `gateway.sessions.machine.State`
+    state: str
     volume_limit_ml: int
     duration_limit_s: int
     lease_s: int

@@ -24,8 +24,9 @@ from gateway.devices.registry import Registry
 from gateway.kit import Trace
 from gateway.modbus.bus import NoAnswer, Priority
 from gateway.sessions.controller import OutletController
-from gateway.sessions.device import Order, Surroundings
+from gateway.sessions.device import Surroundings
 from gateway.uplink.store import Store
+from gateway.uplink.verification import Order
 
 K_FACTOR = 450_000
 CLOSED = OutletStatus(

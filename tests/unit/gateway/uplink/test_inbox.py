@@ -11,11 +11,11 @@ from gateway.contract.events import CommandRefused
 from gateway.contract.messages import Acknowledged, CommandMessage
 from gateway.contract.signing import Signed, sign
 from gateway.kit import Trace
-from gateway.sessions.verification import Audience
 from gateway.uplink import inbox as inbox_module
 from gateway.uplink.client import Received
 from gateway.uplink.inbox import Inbox
 from gateway.uplink.outbox import Outbox
+from gateway.uplink.verification import Audience
 from tests.fakes.gateway_port import Bench
 from tests.unit.gateway.uplink.test_outbox import FakePublisher
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.sessions.verification import Remembered
 from gateway.uplink.state import COMMAND_MEMORY_MS, DeviceMemory, PassageMemory
 from gateway.uplink.store import Store
+from gateway.uplink.verification import Remembered
 
 
 def reopened(folder: Path) -> Store:

@@ -44,6 +44,14 @@ class Audience:
     devices: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A verified command and the digest of its bytes."""
+
+    command: Command
+    sha256: str
+
+
 class CommandRejected(Exception):
     """A command must not be obeyed. `command` is None when its ids must not be repeated in the refusal."""
 

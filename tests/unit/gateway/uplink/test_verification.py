@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.contract.commands import CloseValve, Command, GrantPassage, OpenValve
 from gateway.contract.events import RefusalCode
 from gateway.contract.signing import Signed, sign
-from gateway.sessions.verification import (
+from gateway.uplink.verification import (
     SKEW_MS_MAX,
     TTL_MS_MAX,
     Audience,
