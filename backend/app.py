@@ -20,7 +20,7 @@ from backend.web.live import LiveHub, NoTelemetry, SharedLook, TelemetrySource
 from backend.web.ports import WebBackend
 from backend.web.rendering import SESSION_COOKIE, Pages, say
 from backend.web.routes import admin, api, api_me, api_protections, entry, facilities, gate, student, water
-from backend.web.security import FormTokens, SecurityHeaders
+from backend.web.security import HEADERS, FormTokens, SecurityHeaders
 from backend.web.signed_in import SignInMissing, Site
 from backend.web.streams import Seats
 
@@ -96,7 +96,11 @@ def _answer_malformed(request: Request, error: Exception) -> Response:
 
 def _answer_bug(request: Request, error: Exception) -> Response:
     log.error("request failed", exc_info=error, extra={"request_id": getattr(request.state, "request_id", "")})
-    return answer_refusal(request, Internal())
+    answer = answer_refusal(request, Internal())
+    # Starlette answers bugs outside our own middleware, so the headers are put on here.
+    answer.headers.update({**HEADERS, "cache-control": "no-store"})
+    answer.headers["x-request-id"] = getattr(request.state, "request_id", "")
+    return answer
 
 
 def create_app(backend: WebBackend | None = None, telemetry: TelemetrySource | None = None) -> FastAPI:

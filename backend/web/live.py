@@ -136,7 +136,8 @@ class LiveHub:
         first_heard = self._started_ms // (BUCKET_S * 1000)
         points = []
         for number in range(current - BUCKETS + 1, current + 1):
-            flow = known.get(number, 0 if number >= first_heard else None)
+            # the bucket that has just begun may not have been heard yet: a gap, not a fall to zero
+            flow = known.get(number, 0 if first_heard <= number < current else None)
             points.append(FlowPoint((current - number) * BUCKET_S, flow))
         return points
 

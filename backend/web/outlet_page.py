@@ -70,6 +70,8 @@ class Offer:
     volume_limit_ml: int
     obstacle: BackendError | None
     request_id: str
+    #: the method that is ticked at first: the wallet while it covers the smallest shower, else the brand in force
+    suggested: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,11 @@ def offer(conn: Connection, outlet: Outlet, person: Cardholder, now: datetime) -
     latest = water_sessions.history(conn, person.tenant_id, person.cardholder_id, 1)
     tariff: TariffVersion | None = None
     worst, limit = 0, 0
+    others = sorted(
+        (method for method in methods if method.accepted and method.method != water_sessions.WALLET),
+        key=lambda method: not method.preferred,
+    )
+    suggested = water_sessions.WALLET
     try:
         tariff = tariffs.applicable(
             conn, person.tenant_id, place_ids=outlet.place_ids, scenario=device.scenario, at=now
@@ -161,11 +168,12 @@ def offer(conn: Connection, outlet: Outlet, person: Cardholder, now: datetime) -
         plan = tariff_rules.plan(tariff, available_minor=wallet.available_minor)
         worst = plan.hold_minor if plan is not None else tariff_rules.worst_case_minor(tariff)
         limit = plan.volume_limit_ml if plan is not None else tariff.volume_limit_ml
-        only_wallet = not any(method.accepted for method in methods if method.method != water_sessions.WALLET)
-        if plan is None and only_wallet:
+        if plan is None and not others:
             obstacle = obstacle or water_sessions.InsufficientFunds()
+        if plan is None and others:
+            suggested = others[0].method
     token = request_id(person, device.device_id, latest[0] if latest else None)
-    return Offer(tariff, wallet, tuple(methods), worst, limit, obstacle, token)
+    return Offer(tariff, wallet, tuple(methods), worst, limit, obstacle, token, suggested)
 
 
 def figures(hub: LiveHub, session: WaterSession, tariff: TariffVersion, now: datetime) -> Figures:

@@ -12,13 +12,11 @@ from backend.cardholders.types import SignIn
 from backend.fleet import service as fleet
 from backend.ledger import service as ledger
 from backend.payments import service as payments
-from backend.protections.service import MethodNotAccepted
 from backend.reconciliation import service as reconciliation
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import StartRequest, WaterSession
 from backend.web.outlet_page import outlet_of
 from backend.web.overview import is_online
-from backend.web.routes.water import count_refused
 from backend.web.signed_in import Here, SignedIn, require
 
 router = APIRouter(prefix="/api/v1", tags=["campustap"])
@@ -83,24 +81,15 @@ def outlets(here: Here, found: Staff) -> list[dict[str, Any]]:
 @router.post("/water-sessions", status_code=201)
 def start(here: Here, found: SignedIn, body: StartBody) -> dict[str, Any]:
     """Start water for the signed-in person, once per request id."""
-    try:
-        started = water_sessions.request_start(
-            here.backend.context,
-            StartRequest(
-                tenant_id=found.tenant_id,
-                request_id=body.request_id,
-                device_id=body.device_id,
-                cardholder_id=found.cardholder.cardholder_id,
-                method=body.method,
-                credential_kind="api",
-            ),
-        )
-    except MethodNotAccepted as refusal:
-        with here.backend.db.read() as conn:
-            outlet = outlet_of(conn, fleet.device(conn, found.tenant_id, body.device_id))
-        count_refused(here, found, outlet, refusal)
-        raise
-    return _plain(started)
+    request = StartRequest(
+        tenant_id=found.tenant_id,
+        request_id=body.request_id,
+        device_id=body.device_id,
+        cardholder_id=found.cardholder.cardholder_id,
+        method=body.method,
+        credential_kind="api",
+    )
+    return _plain(water_sessions.request_start(here.backend.context, request))
 
 
 def _visible(found: SignIn, session: WaterSession) -> WaterSession:

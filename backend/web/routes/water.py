@@ -10,8 +10,6 @@ from starlette.responses import RedirectResponse, Response
 from backend.cardholders.types import SignIn
 from backend.errors import BackendError
 from backend.payments import service as payments
-from backend.protections import service as protections
-from backend.protections.service import MethodNotAccepted
 from backend.tariffs import service as tariffs
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import StartRequest, WaterSession
@@ -52,7 +50,6 @@ def _idle(
         offer = outlet_page.offer(conn, outlet, found.cardholder, now)
     language = here.pages.language(request)
     accepted = [method.method for method in offer.methods if method.accepted]
-    preferred = [method.method for method in offer.methods if method.accepted and method.preferred]
     shown = refusal or offer.obstacle
     return here.pages.render(
         request,
@@ -67,7 +64,7 @@ def _idle(
         offer=offer,
         said=say(shown, language) if shown is not None else None,
         is_blocked=offer.obstacle is not None,
-        chosen=chosen if chosen in accepted else (preferred or accepted or [""])[0],
+        chosen=chosen if chosen in accepted else offer.suggested,
     )
 
 
@@ -143,26 +140,9 @@ def start(here: Here, request: Request, found: SignedIn, form: SentForm, token: 
                 method=method,
             ),
         )
-    except MethodNotAccepted as refusal:
-        count_refused(here, found, outlet, refusal)
-        return _idle(here, request, found, outlet, token=token, refusal=refusal)
     except BackendError as refusal:
         return _idle(here, request, found, outlet, token=token, refusal=refusal, chosen=method)
     return RedirectResponse(f"/w/{token}?s={started.water_session_id}", 303)
-
-
-def count_refused(here: Site, found: SignIn, outlet: Outlet, refusal: MethodNotAccepted) -> None:
-    """Count an attempt with a method that a grant excludes, as that grant's evidence."""
-    with here.backend.db.write() as conn:
-        protections.count_refused(
-            conn,
-            found.tenant_id,
-            refusal.decision,
-            place_id=outlet.device.place_id,
-            scenario=outlet.device.scenario,
-            person_class=found.cardholder.person_class,
-            at=here.now,
-        )
 
 
 @router.post("/stop")

@@ -1,0 +1,69 @@
+"""A school behind the pages, and browsers that are signed in."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx import Response
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.bootstrap.tables import load_tables
+from backend.db import Database, open_database
+from tests.fakes.web_site import PASSWORD, School, open_school
+
+SignedInAs = Callable[..., TestClient]
+
+
+@pytest.fixture
+def fresh_database(tmp_path: Path) -> Iterator[Database]:
+    """Yield a database for tests of pages, which do not depend on its kind."""
+    opened = open_database(f"sqlite:///{tmp_path / 'pages.db'}")
+    load_tables().create_all(opened.engine)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def school(fresh_database: Database, tmp_path: Path) -> School:
+    """Return a seeded school."""
+    return open_school(fresh_database, tmp_path)
+
+
+@pytest.fixture
+def app(school: School) -> FastAPI:
+    """Return the application over the school."""
+    return create_app(school.backend)
+
+
+def form_token(text: str) -> str:
+    """Return the form token of a page."""
+    found = re.search(r'name="form_token" value="([^"]+)"', text)
+    assert found, "the page has a form of ours"
+    return found[1]
+
+
+def post(client: TestClient, page: str, action: str, **fields: Any) -> Response:
+    """Send a form as the page at an address would."""
+    return client.post(action, data={"form_token": form_token(client.get(page).text), **fields}, follow_redirects=False)
+
+
+@pytest.fixture
+def signed_in_as(app: FastAPI) -> SignedInAs:
+    """Return what makes a signed-in client."""
+
+    def make(login: str, language: str = "zh") -> TestClient:
+        client = TestClient(app, headers={"accept-language": language}, raise_server_exceptions=False)
+        token = form_token(client.get("/login").text)
+        answer = client.post(
+            "/login",
+            data={"form_token": token, "tenant": "gxu", "login": login, "password": PASSWORD, "next": "/"},
+            follow_redirects=False,
+        )
+        assert answer.status_code == 303, answer.text
+        return client
+
+    return make
