@@ -62,13 +62,21 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def _ready(config: Config) -> container.Backend:
+    """Return the backend over a database that is at the newest schema."""
+    backend = container.open_backend(config)
+    if not runner.is_current(backend.db.engine):
+        raise CommandFailed("the database is not at the present schema; run: campustap migrate")
+    return backend
+
+
 def _serve(config: Config) -> None:
     import uvicorn
 
     from backend.app import create_app
 
     telemetry = BrokerTelemetry(config.broker_host, config.broker_port)
-    app = create_app(container.open_backend(config), telemetry)
+    app = create_app(_ready(config), telemetry)
     uvicorn.run(app, host=config.http_host, port=config.http_port, timeout_graceful_shutdown=2, log_level="warning")
 
 
@@ -106,7 +114,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.command == "serve":
         _serve(config)
     elif args.command == "worker":
-        worker.run(container.open_backend(config))
+        worker.run(_ready(config))
     elif args.command == "migrate":
         runner.upgrade(config.database_url)
     elif args.command == "reconcile":
@@ -117,10 +125,29 @@ def _run(args: argparse.Namespace) -> None:
         _list(config, args)
 
 
+class _WithFigures(logging.Formatter):
+    """Appends what a record carries beside its message, as key=value."""
+
+    _plain = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        figures = [f"{key}={value}" for key, value in vars(record).items() if key not in self._plain]
+        return " ".join([super().format(record), *figures])
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithFigures("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, or 2 with one line on standard error that says what to do."""
     args = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     try:
         _run(args)
     except (CommandFailed, ConfigError, PlanMalformed, BackendError) as error:

@@ -9,10 +9,14 @@ from backend.db import UtcDateTime, open_database
 
 
 def _render(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
-    """Write our column type by name, so that revisions read as the models do."""
+    """Write our column types by name, so that revisions read as the models do."""
     if kind == "type" and isinstance(item, UtcDateTime):
         autogen_context.imports.add("from backend.db import UtcDateTime")
         return "UtcDateTime()"
+    module = type(item).__module__
+    if kind == "type" and module.startswith("backend."):
+        autogen_context.imports.add(f"from {module} import {type(item).__name__}")
+        return f"{type(item).__name__}()"
     return False
 
 

@@ -1,7 +1,8 @@
 """
 Runs Alembic through its API, without a configuration file.
 
-A new revision after changing a table: `python -m backend.migrations.runner "what changed"` (against a fresh SQLite).
+A new revision after changing a table: `python -m backend.migrations.runner "what changed"` and then
+`ruff check --fix backend/migrations && ruff format backend/migrations`.
 """
 
 import sys
@@ -12,6 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from backend.bootstrap.tables import load_tables
@@ -32,6 +34,13 @@ def upgrade(url: str) -> None:
     command.upgrade(_config(url), "head")
 
 
+def is_current(engine: Engine) -> bool:
+    """Return whether a database is at the newest schema."""
+    with engine.connect() as conn:
+        at = MigrationContext.configure(conn).get_current_revision()
+    return at == ScriptDirectory.from_config(_config("")).get_current_head()
+
+
 def differences(engine: Engine) -> list[object]:
     """Return what separates a database from the tables the code declares: nothing, or a revision is missing."""
     with engine.connect() as conn:
@@ -43,7 +52,8 @@ def new_revision(message: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/empty.db"
         upgrade(url)
-        command.revision(_config(url), message=message, autogenerate=True)
+        number = len(list((_FOLDER / "versions").glob("*.py"))) + 1
+        command.revision(_config(url), message=message, autogenerate=True, rev_id=f"{number:04d}")
         open_database(url).engine.dispose()
 
 
