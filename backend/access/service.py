@@ -8,8 +8,7 @@ from sqlalchemy import Connection, RowMapping
 
 from backend.access import repository, rules
 from backend.access.context import AccessContext
-from backend.access.rules import DoorPolicy as DoorPolicy
-from backend.access.rules import OpenHours as OpenHours
+from backend.access.rules import DoorPolicy, OpenHours
 from backend.cardholders import service as cardholders
 from backend.errors import BackendError, NotFound
 from backend.fleet import service as fleet
@@ -22,6 +21,21 @@ from gateway.contract.events import CommandRefused, PassageCounted
 from gateway.contract.faults import BLOCKING
 from gateway.contract.messages import CredentialPresented, Decision
 from gateway.contract.signing import Signed, sign
+
+__all__ = [
+    "DoorPolicy",
+    "DoorUnknown",
+    "OpenHours",
+    "PassageRow",
+    "RequestMalformed",
+    "decide",
+    "door",
+    "occupancy",
+    "on_passage",
+    "on_refused",
+    "recent_passages",
+    "set_door",
+]
 
 #: A grant that has not reached the door by then is worth nothing: the person has tapped again or gone.
 _GRANT_LIFE = timedelta(seconds=10)

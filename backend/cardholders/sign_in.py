@@ -3,10 +3,10 @@
 import secrets
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from backend.cardholders import repository, repository_sign_ins, rules
-from backend.cardholders.types import Cardholder, SignIn
+from backend.cardholders.types import SignIn, as_cardholder
 from backend.errors import BackendError
 from backend.kit.ids import new_id
 
@@ -35,20 +35,6 @@ class SignInExpired(BackendError):
 
     code = "sign_in_expired"
     status = 401
-
-
-def as_cardholder(row: RowMapping) -> Cardholder:
-    """Return the person a row describes."""
-    return Cardholder(
-        tenant_id=row["tenant_id"],
-        cardholder_id=row["cardholder_id"],
-        login=row["login"],
-        name=row["name"],
-        name_en=row["name_en"],
-        person_class=row["person_class"],
-        status=row["status"],
-        roles=frozenset(row["roles"]),
-    )
 
 
 def sign_in(conn: Connection, tenant_id: str, login: str, password: str, now: datetime) -> SignIn:

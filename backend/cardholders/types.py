@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import RowMapping
+
 #: What a person may do; a cardholder has any number of these.
 ROLES = frozenset({"student", "facilities", "admin", "approver", "gate_desk", "finance"})
 PERSON_CLASSES = frozenset({"student", "staff", "visitor"})
@@ -69,3 +71,17 @@ class SignIn:
     tenant_id: str
     cardholder: Cardholder
     expires_at: datetime
+
+
+def as_cardholder(row: RowMapping) -> Cardholder:
+    """Return the person a row describes."""
+    return Cardholder(
+        tenant_id=row["tenant_id"],
+        cardholder_id=row["cardholder_id"],
+        login=row["login"],
+        name=row["name"],
+        name_en=row["name_en"],
+        person_class=row["person_class"],
+        status=row["status"],
+        roles=frozenset(row["roles"]),
+    )

@@ -7,13 +7,42 @@ from sqlalchemy import Connection, RowMapping
 
 from backend.errors import NotFound
 from backend.fleet import repository, repository_faults, rules, stickers
-from backend.fleet.types import Device as Device
-from backend.fleet.types import FaultRow as FaultRow
-from backend.fleet.types import Gateway as Gateway
-from backend.fleet.types import Place as Place
+from backend.fleet.types import Device, FaultRow, Gateway, Place
 from backend.kit.clock import from_epoch_ms
 from gateway.contract.events import FaultCleared, FaultRaised
 from gateway.contract.messages import HealthReport, Hello
+
+__all__ = [
+    "Device",
+    "DeviceUnknown",
+    "FaultRow",
+    "FaultUnknown",
+    "Gateway",
+    "GatewayUnknown",
+    "OutletUnknown",
+    "Place",
+    "PlaceUnknown",
+    "acknowledge_fault",
+    "add_device",
+    "add_gateway",
+    "add_place",
+    "clear_fault",
+    "device",
+    "device_by_sticker",
+    "devices",
+    "gateway",
+    "gateways",
+    "next_command_sequence",
+    "open_faults",
+    "place",
+    "place_path",
+    "places",
+    "raise_fault",
+    "recent_faults",
+    "record_gone",
+    "record_health",
+    "record_hello",
+]
 
 _PLACE_DEPTH_MAX = 32
 _FAULTS_LIMIT = 1_000

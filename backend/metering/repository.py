@@ -43,7 +43,9 @@ def find_readings(
             .subquery()
         )
         statement = statement.outerjoin(last_before, last_before.c.device_id == readings.c.device_id)
-        statement = statement.where(readings.c.read_at >= func.coalesce(last_before.c.edge_at, literal(since, UtcDateTime)))
+        statement = statement.where(
+            readings.c.read_at >= func.coalesce(last_before.c.edge_at, literal(since, UtcDateTime))
+        )
     if until is not None:
         first_after = (
             by_device.add_columns(func.min(readings.c.read_at).label("edge_at"))
@@ -51,7 +53,9 @@ def find_readings(
             .subquery()
         )
         statement = statement.outerjoin(first_after, first_after.c.device_id == readings.c.device_id)
-        statement = statement.where(readings.c.read_at <= func.coalesce(first_after.c.edge_at, literal(until, UtcDateTime)))
+        statement = statement.where(
+            readings.c.read_at <= func.coalesce(first_after.c.edge_at, literal(until, UtcDateTime))
+        )
     if device_ids is not None:
         statement = statement.where(readings.c.device_id.in_(device_ids))
     return list(conn.execute(statement.order_by(readings.c.device_id, readings.c.read_at)).mappings())

@@ -12,9 +12,22 @@ from backend.errors import BackendError
 from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms
 from backend.metering import repository, rules
-from backend.metering.rules import Movement as Movement
-from backend.metering.rules import Reading as Reading
-from backend.metering.rules import Usage as Usage
+from backend.metering.rules import Movement, Reading, Usage
+
+__all__ = [
+    "CAUSES",
+    "HourRow",
+    "Movement",
+    "Reading",
+    "ReadingMalformed",
+    "Usage",
+    "consumption",
+    "gaps",
+    "latest",
+    "movements",
+    "readings_by_device",
+    "record",
+]
 
 CAUSES = frozenset({"opening", "closing", "scheduled", "boot", "unbilled_flow"})
 _READING_FIELDS = tuple(field.name for field in fields(Reading))

@@ -11,8 +11,29 @@ from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms
 from backend.kit.ids import new_id
 from backend.protections import repository, rules
-from backend.protections.rules import Grant as Grant
-from backend.protections.rules import MethodDecision as MethodDecision
+from backend.protections.rules import Grant, MethodDecision
+
+__all__ = [
+    "Evidence",
+    "Grant",
+    "GrantMalformed",
+    "GrantNotReady",
+    "GrantOverlap",
+    "GrantUnknown",
+    "MethodDecision",
+    "MethodNotAccepted",
+    "SamePerson",
+    "approve",
+    "count_refused",
+    "draft",
+    "evidence",
+    "grant",
+    "list_all",
+    "options",
+    "require_accepted",
+    "submit",
+    "terminate",
+]
 
 _GRANT_FIELDS = tuple(field.name for field in fields(Grant))
 

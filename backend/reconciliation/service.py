@@ -21,13 +21,23 @@ from backend.ledger.rules import TransferKind
 from backend.metering import service as metering
 from backend.metering.rules import Reading
 from backend.reconciliation import repository, rules
-from backend.reconciliation.rules import FINANCE, DeviceReport
-from backend.reconciliation.rules import Break as Break
+from backend.reconciliation.rules import FINANCE, Break, DeviceReport
 from backend.tariffs import rules as tariff_rules
 from backend.tariffs import service as tariffs
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import WaterSession
 from gateway.contract.units import volume_ml
+
+__all__ = [
+    "HOLD_AGE_MAX",
+    "Break",
+    "Run",
+    "RunUnknown",
+    "breaks",
+    "get",
+    "run",
+    "runs",
+]
 
 #: Holds are minutes long; one that nobody resolved for a day is a break.
 HOLD_AGE_MAX = timedelta(hours=24)
