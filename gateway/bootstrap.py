@@ -18,12 +18,12 @@ from gateway.modbus.bus import Bus
 from gateway.sessions.controller import OutletController
 from gateway.sessions.device import DeviceController, Surroundings
 from gateway.sessions.door import DoorController
-from gateway.sessions.verification import Audience
 from gateway.uplink.client import Broker, MqttClient
 from gateway.uplink.inbox import Inbox
 from gateway.uplink.outbox import Outbox, gone_payload, hello_of
 from gateway.uplink.state import PassageMemory, SessionMemory
 from gateway.uplink.store import Store
+from gateway.uplink.verification import Audience
 from hardware.points import MapError, load
 
 log = logging.getLogger(__name__)
