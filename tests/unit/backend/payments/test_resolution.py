@@ -111,7 +111,7 @@ class TestResolveDue:
         world.provider.tombstones = False
         world.provider.authorize = slow  # type: ignore[method-assign, assignment]
         assert world.perform().state is State.VOIDED
-        world.settle()
+        world.settle(seconds=5)  # at once, not when it is looked at again
 
         assert world.provider.orders["gxu", "auth_1"].status == "voided"
         assert late_successes(world) == 1
