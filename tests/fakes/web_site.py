@@ -254,14 +254,23 @@ _PEOPLE = (
 )
 
 
-def open_school(db: Database, folder: Path, *, start: datetime = NOW, with_tariff: bool = True) -> School:
-    """Seed a school into an empty database and return it, all devices online."""
+def attach_school(db: Database, folder: Path, *, start: datetime = NOW) -> School:
+    """Return the school of a database that was seeded already, with the secrets in a folder."""
     clock = StandingClock(start)
     secrets_dir = folder / "secrets"
     config = Config("", secrets_dir, "127.0.0.1", 1, "http://testserver", "127.0.0.1", 0, "http://127.0.0.1:1")
     providers = {name: AgreeableProvider(name) for name in ("unionpay", "alipay")}
     backend = Backend(config, db, Context(db, clock, secrets_dir, dict(providers)))
     school = School(backend, clock, providers)
+    with db.read() as conn:
+        school.stickers = {each.device_id: each.sticker_token for each in fleet.devices(conn, school.tenant_id)}
+    return school
+
+
+def open_school(db: Database, folder: Path, *, start: datetime = NOW, with_tariff: bool = True) -> School:
+    """Seed a school into an empty database and return it, all devices online."""
+    school = attach_school(db, folder, start=start)
+    secrets_dir = folder / "secrets"
     tenant_id = school.tenant_id
     with db.write() as conn:
         tenants.create(conn, tenants.Tenant(tenant_id, "广西大学", "Guangxi University"))

@@ -1,6 +1,7 @@
 """A school behind the pages, and browsers that are signed in."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.bootstrap.tables import load_tables
 from backend.db import Database, open_database
-from tests.fakes.web_site import PASSWORD, School, open_school
+from tests.fakes.web_site import PASSWORD, School, attach_school, open_school
 
 SignedInAs = Callable[..., TestClient]
 
@@ -27,10 +28,27 @@ def fresh_database(tmp_path: Path) -> Iterator[Database]:
     opened.engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def seeded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a seeded database and its secrets, to be copied: hashing passwords takes its time."""
+    folder = tmp_path_factory.mktemp("seeded")
+    opened = open_database(f"sqlite:///{folder / 'pages.db'}")
+    load_tables().create_all(opened.engine)
+    open_school(opened, folder)
+    with opened.engine.connect() as conn:
+        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    opened.engine.dispose()
+    return folder
+
+
 @pytest.fixture
-def school(fresh_database: Database, tmp_path: Path) -> School:
-    """Return a seeded school."""
-    return open_school(fresh_database, tmp_path)
+def school(seeded_folder: Path, tmp_path: Path) -> Iterator[School]:
+    """Yield a seeded school of the test's own."""
+    folder = tmp_path / "school"
+    shutil.copytree(seeded_folder, folder)
+    opened = open_database(f"sqlite:///{folder / 'pages.db'}")
+    yield attach_school(opened, folder)
+    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -60,7 +60,8 @@ class TestWaterSessions:
         listed = api.get("/api/v1/water-sessions?since=2026-11-22T00:00:00Z", headers=_as(api, "fin")).json()
 
         assert [each["water_session_id"] for each in listed] == [done.water_session_id]
-        assert {name: listed[0][name] for name in ("opening_pulses", "closing_pulses", "charge_minor", "captured_minor")} == {
+        names = ("opening_pulses", "closing_pulses", "charge_minor", "captured_minor")
+        assert {name: listed[0][name] for name in names} == {
             "opening_pulses": 0, "closing_pulses": 15_700, "charge_minor": 112, "captured_minor": 112,
         }  # fmt: skip
         assert listed[0]["auth_id"]
