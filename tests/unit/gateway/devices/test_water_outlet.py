@@ -1,0 +1,157 @@
+"""The adapters against the simulated devices' own registers, without a network between them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from firmware_sim.access_reader import AccessReader as SimulatedReader
+from firmware_sim.device import Device, Identity
+from firmware_sim.nvm import MemoryNvm
+from firmware_sim.registers import BusRefusal
+from firmware_sim.water_outlet import WaterOutlet as SimulatedOutlet
+from gateway.config import Line
+from gateway.devices.access_reader import AccessReader
+from gateway.devices.ports import CannotSay, DeviceMismatch, Opening
+from gateway.devices.water_outlet import WaterOutlet
+from gateway.modbus.bus import Bus, Declined, Priority
+from hardware.points import load
+
+NOW_MS = 1_795_000_000_000
+
+
+class DirectBus(Bus):
+    """Hands each request straight to a device."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(Line(line_id="l1", transport="tcp"))
+        self.device = device
+
+    def _refuse(self, refusal: BusRefusal) -> Declined:
+        return Declined(refusal.code)
+
+    async def read_input(self, unit: int, address: int, count: int, priority: Priority) -> list[int]:
+        return self._read("input", address, count)
+
+    async def read_holding(self, unit: int, address: int, count: int, priority: Priority) -> list[int]:
+        return self._read("holding", address, count)
+
+    async def read_discrete(self, unit: int, address: int, count: int, priority: Priority) -> list[int]:
+        return self._read("discrete", address, count)
+
+    def _read(self, table: str, address: int, count: int) -> list[int]:
+        try:
+            return self.device.read(table, address, count)
+        except BusRefusal as refusal:
+            raise Declined(refusal.code) from refusal
+
+    async def write(self, unit: int, address: int, values: Sequence[int], priority: Priority) -> None:
+        try:
+            self.device.write("holding", address, values)
+        except BusRefusal as refusal:
+            raise Declined(refusal.code) from refusal
+
+    async def write_read(
+        self,
+        unit: int,
+        *,
+        write_address: int,
+        values: Sequence[int],
+        read_address: int,
+        read_count: int,
+        priority: Priority,
+    ) -> list[int]:
+        await self.write(unit, write_address, values, priority)
+        return self._read("holding", read_address, read_count)
+
+
+def simulated(kind: type[Any], map_id: str) -> Any:
+    identity = Identity(device_id="dev_1", serial="S-1", device_uid=1, model="M", k_factor_pulses_per_m3=450_000)
+    return kind(load(map_id), identity, MemoryNvm(), now_ms=0)
+
+
+def opening(**changes: Any) -> Opening:
+    given = {
+        "session_u32": 0xDEADBEEF,
+        "volume_limit_ml": 10_000,
+        "duration_limit_s": 300,
+        "lease_s": 60,
+        "idle_limit_s": 60,
+        "temperature_limit_decidegc": 480,
+        "token_tag": 7,
+        "not_after_s": NOW_MS // 1000 + 20,
+    }
+    return Opening(**{**given, **changes})
+
+
+class TestIdentify:
+    def test_says_who_answers(self) -> None:
+        outlet = WaterOutlet(DirectBus(simulated(SimulatedOutlet, "chw.hwo1")), 1, load("chw.hwo1"))
+        identity = asyncio.run(outlet.identify())
+        assert (identity.serial, identity.k_factor_pulses_per_m3) == ("S-1", 450_000)
+
+    def test_refuses_another_device(self) -> None:
+        outlet = WaterOutlet(DirectBus(simulated(SimulatedReader, "chw.acr1")), 1, load("chw.hwo1"))
+        with pytest.raises(DeviceMismatch):
+            asyncio.run(outlet.identify())
+
+
+class TestLog:
+    def test_pages_and_acknowledgements(self) -> None:
+        device = simulated(SimulatedOutlet, "chw.hwo1")
+        for _ in range(9):
+            device.append("UNBILLED_FLOW")
+        outlet = WaterOutlet(DirectBus(device), 1, load("chw.hwo1"))
+
+        async def work() -> None:
+            first = await outlet.log_page(1)
+            assert (len(first.records), first.damaged) == (6, 0)
+            second = await outlet.log_page(first.through + 1)
+            assert second.through == second.head == device.log.head
+            await outlet.acknowledge_log(second.through)
+            assert "log_pending" not in await outlet.flags()
+
+        asyncio.run(work())
+
+
+class TestDisplay:
+    def test_cuts_a_long_text_between_characters(self) -> None:
+        device = simulated(SimulatedOutlet, "chw.hwo1")
+        outlet = WaterOutlet(DirectBus(device), 1, load("chw.hwo1"))
+        asyncio.run(outlet.display("余额不足，请充值后再试一次", 5))
+        point = load("chw.hwo1").points["disp_text"]
+        shown = device.read("holding", point.address, point.words)
+        text = b"".join(word.to_bytes(2, "big") for word in shown).rstrip(b"\0").decode()
+        assert text == "余额不足，请充值后再"
+
+
+class TestCommands:
+    def test_what_does_not_fit_is_not_sent(self) -> None:
+        outlet = WaterOutlet(DirectBus(simulated(SimulatedOutlet, "chw.hwo1")), 1, load("chw.hwo1"))
+        with pytest.raises(CannotSay):
+            asyncio.run(outlet.open(opening(volume_limit_ml=-1)))
+
+    def test_the_device_answers_for_our_frame(self) -> None:
+        outlet = WaterOutlet(DirectBus(simulated(SimulatedOutlet, "chw.hwo1")), 1, load("chw.hwo1"))
+
+        async def work() -> None:
+            await outlet.set_clock(NOW_MS)
+            late = await outlet.open(opening(not_after_s=NOW_MS // 1000 - 5))
+            assert not late.accepted
+            status = await outlet.status(Priority.HOT)
+            assert not status.is_open
+
+        asyncio.run(work())
+
+    def test_a_door_grants_in_a_direction(self) -> None:
+        door = AccessReader(DirectBus(simulated(SimulatedReader, "chw.acr1")), 1, load("chw.acr1"))
+
+        async def work() -> None:
+            await door.set_clock(NOW_MS)
+            answer = await door.grant(5, "in", 5_000, NOW_MS // 1000 + 20)
+            status = await door.status(Priority.HOT)
+            assert answer.code in ("ACCEPTED", "DONE", "BUSY", "BAD_STATE")
+            assert (status.grant_u32 == 5) is answer.accepted
+
+        asyncio.run(work())
