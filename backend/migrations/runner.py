@@ -34,6 +34,12 @@ def upgrade(url: str) -> None:
     command.upgrade(_config(url), "head")
 
 
+def stamp(engine: Engine) -> None:
+    """Note that a database, whose tables were created as declared, is at the newest schema."""
+    with engine.begin() as conn:
+        MigrationContext.configure(conn).stamp(ScriptDirectory.from_config(_config("")), "head")
+
+
 def is_current(engine: Engine) -> bool:
     """Return whether a database is at the newest schema."""
     with engine.connect() as conn:
