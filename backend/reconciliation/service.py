@@ -20,6 +20,7 @@ from backend.ledger import service as ledger
 from backend.ledger.rules import TransferKind
 from backend.metering import service as metering
 from backend.metering.rules import Reading
+from backend.payments import service as payments
 from backend.reconciliation import repository, rules
 from backend.reconciliation.rules import FINANCE, Break, DeviceReport
 from backend.tariffs import rules as tariff_rules
@@ -189,6 +190,10 @@ def _money_breaks(
             yield Break("clearing_open", reference or "(none)", residue, 0, "money left in clearing", FINANCE)
     for hold, reference, amount in repository.open_holds(conn, tenant_id, now - HOLD_AGE_MAX):
         yield Break("hold_unresolved", hold, amount, 0, f"held for more than a day for {reference}", FINANCE)
+    for unknown in payments.unknowns(conn, tenant_id):
+        if unknown.status != "refused" and unknown.created_at < now - HOLD_AGE_MAX:
+            cause = f"{unknown.method} has not said for more than a day what became of it"
+            yield Break("payment_unknown", unknown.operation_id, unknown.amount_minor, 0, cause, FINANCE)
     accounts = ledger.verify(conn, tenant_id)
     for wrong in accounts:
         off = wrong.running[3] - wrong.running[1] - wrong.counted[3] + wrong.counted[1]

@@ -25,7 +25,15 @@ from backend.settlement import service as settlement
 from backend.water_sessions.models import water_sessions
 from backend.water_sessions.types import WaterSession
 from gateway.contract.events import MeterRead
-from tests.unit.backend.water_sessions.world import K_FACTOR, OTHER_OUTLET, OUTLET, START_MINOR, TENANT, World
+from tests.unit.backend.water_sessions.world import (
+    K_FACTOR,
+    OTHER_OUTLET,
+    OUTLET,
+    START_MINOR,
+    TENANT,
+    UNKNOWN,
+    World,
+)
 
 #: Pulses used by four showers, one after the other; the third is beyond its hold, the last without any flow.
 USED = (9_000, 4_321, 90_000, 0)
@@ -331,6 +339,15 @@ class TestRunFindsMoney:
 
         assert in_time.breaks == ()
         assert [(each.kind, each.owner) for each in reconcile(world).breaks] == [("hold_unresolved", "finance")]
+
+    def test_that_a_provider_never_answered_for(self, world: World) -> None:
+        world.unionpay.answer = UNKNOWN
+        world.start("ann", method="unionpay")
+        in_time = reconcile(world)
+        world.later(timedelta(hours=25).total_seconds())
+
+        assert in_time.breaks == ()
+        assert kinds(reconcile(world)) == ["payment_unknown"]
 
 
 class TestStoredRuns:
