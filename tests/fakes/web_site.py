@@ -23,7 +23,7 @@ from backend.tariffs.rules import TariffVersion
 from backend.tenants import service as tenants
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.context import Context
-from backend.water_sessions.types import WaterSession
+from backend.water_sessions.types import StartRequest, WaterSession
 from gateway.contract.events import StopReason, ValveOpened, WaterSessionEnded
 from gateway.contract.messages import DeviceHealth, HealthReport, Hello, MeterSampled
 from tests.factories import NOW
@@ -168,9 +168,7 @@ class School:
         """Run one whole shower and return the settled session."""
         started = water_sessions.request_start(
             self.backend.context,
-            water_sessions.StartRequest(
-                self.tenant_id, request_id, device_id, self.person(login).cardholder_id, "wallet"
-            ),
+            StartRequest(self.tenant_id, request_id, device_id, self.person(login).cardholder_id, "wallet"),
         )
         self.open_valve(started)
         self.clock.now += timedelta(minutes=4)
