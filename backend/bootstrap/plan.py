@@ -7,7 +7,6 @@ import msgspec
 
 from backend.errors import BackendError
 
-
 PersonClass = Literal["student", "staff", "visitor"]
 Role = Literal["student", "facilities", "admin", "approver", "gate_desk", "finance"]
 
