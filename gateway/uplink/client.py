@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,14 @@ class MqttClient:
         self._loop = asyncio.get_running_loop()
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        # A process that starts obeys nothing that was said while it was away, retained or queued; a connection that
+        # comes back finds its session as it was.
         self._client.connect_async(
-            self._broker.host, self._broker.port, KEEPALIVE_S, clean_start=False, properties=properties
+            self._broker.host,
+            self._broker.port,
+            KEEPALIVE_S,
+            clean_start=mqtt.MQTT_CLEAN_START_FIRST_ONLY,
+            properties=properties,
         )
         self._client.loop_start()
 
@@ -146,7 +153,9 @@ class MqttClient:
         if reason.is_failure:
             log.error("broker refused the connection", extra={"reason": str(reason)})
             return
-        client.subscribe(self._broker.subscription, qos=1)
+        # as published: what was sent to be retained says so even when it reaches us at once
+        options = SubscribeOptions(qos=1, retainAsPublished=True)
+        client.subscribe(self._broker.subscription, options=options)
         self._hand_over(self._now_connected, True)
 
     def _disconnected(

@@ -99,7 +99,9 @@ def verdict(
             RefusalCode.WRONG_AUDIENCE, f"{command.cmd_id} is for {command.tenant}/{command.gateway}, not for here"
         )
     if remembered is Remembered.SAME:
-        if retained or now_ms >= command.not_after_ms:
+        if retained:
+            raise CommandRejected(RefusalCode.RETAINED, f"{command.cmd_id} again, retained")
+        if now_ms >= command.not_after_ms:
             raise CommandRejected(RefusalCode.STALE_SEQUENCE, f"replay of {command.cmd_id}, dealt with before")
         return Verdict.IGNORE
     if remembered is Remembered.DIFFERENT:

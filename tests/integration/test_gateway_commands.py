@@ -103,6 +103,21 @@ class TestRefusals:
         backend.wait_for_event(WaterSessionEnded, water_session_id="ws_counted")
 
 
+class TestRetained:
+    def test_is_refused_when_a_gateway_comes_back_to_it(self, site: GatewaySite, backend: FakeBackend) -> None:
+        before = len(backend.events(CommandRefused))
+        site.kill("gateway")
+        backend.command("dev_o1", opening("ws_retained"), retain=True)
+
+        site.start_gateway()
+
+        refused(backend, "retained", before)
+        backend.send(Down.COMMAND, b"", retain=True)
+        refused(backend, "malformed", before)
+        assert not site.state("dev_o1")["valve_open"]
+        backend.wait(lambda: {device.state for device in backend.health[-1].devices} == {"online"})
+
+
 class TestRepeats:
     def test_a_redelivered_command_neither_opens_twice_nor_is_refused(
         self, site: GatewaySite, backend: FakeBackend

@@ -65,7 +65,7 @@ class TestVerdict:
             ({}, {"not_before_ms": NOW_MS}, RefusalCode.STALE_SEQUENCE),
             ({}, {"remembered": Remembered.DIFFERENT}, RefusalCode.STALE_SEQUENCE),
             ({}, {"remembered": Remembered.SAME, "now_ms": NOW_MS + 60_000}, RefusalCode.STALE_SEQUENCE),
-            ({}, {"remembered": Remembered.SAME, "retained": True}, RefusalCode.STALE_SEQUENCE),
+            ({}, {"remembered": Remembered.SAME, "retained": True}, RefusalCode.RETAINED),
         ],
     )
     def test_refuses(self, changes: dict[str, Any], given: dict[str, Any], code: RefusalCode) -> None:
