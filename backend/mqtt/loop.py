@@ -28,7 +28,7 @@ from gateway.contract.messages import Acknowledged, CredentialPresented, Decisio
 
 log = logging.getLogger(__name__)
 
-#: `$share`: any number of workers divide what comes up among them. One group a kind: the embedded broker (rumqttd) keeps
+#: `$share`: any number of workers divide what comes up. One group a kind: the embedded broker (rumqttd) keeps
 #: one subscription a group and loses messages when two filters share it.
 FILTERS = tuple(
     f"$share/campustap-{kind.value}/ct/v1/+/+/up/{kind.value}"
