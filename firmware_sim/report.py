@@ -138,12 +138,14 @@ def build_report(
     :param breaks: how many breaks the backend's own reconciliation found.
     """
     records = _unique_records(device_log)
+    # a shower without a pulse ends at the register where the one before it ended: the pair tells them apart
     by_closing = {(entry["device_id"], entry["closing_pulses"]): entry for entry in records}
+    by_pair = {(entry["device_id"], entry["opening_pulses"], entry["closing_pulses"]): entry for entry in records}
     factors = {device["device_id"]: device["k_factor_pulses_per_m3"] for device in plan["devices"]}
     rows, matched, violations = [], set(), []
     for session in sessions:
         key = (session["device_id"], session["closing_pulses"])
-        record = by_closing.get(key)
+        record = by_pair.get((key[0], session["opening_pulses"], key[1])) or by_closing.get(key)
         row = _row(session, record)
         rows.append(row)
         violations += _check_session(row, k_factor=factors[row.device_id], tariff=plan["tariffs"][0])

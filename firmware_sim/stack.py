@@ -162,6 +162,7 @@ class Stack:
             "CAMPUSTAP_PROVIDER_URL": f"http://127.0.0.1:{self.provider_port}",
             "PYTHONUNBUFFERED": "1",
         }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # restarts are quick only with compiled modules at hand
         if self.trace:
             environment["CAMPUSTAP_TRACE_FILE"] = str(self.folder / "trace.jsonl")
         return environment

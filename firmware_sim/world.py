@@ -270,6 +270,7 @@ class World:
             "log_ack": device.log.acked,
             "mailbox_pending": any(box.pending for box in device.mailboxes.values()),
             "link_age_s": device.link_age_s(),
+            "display": str(device.io.get("disp_text", "")),
         }
         if isinstance(device, AccessReader):
             grant = device.grant

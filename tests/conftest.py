@@ -49,7 +49,7 @@ def _server(url: str, statement: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture()
+@pytest.fixture
 def postgres_database_url(postgres_url: str, postgres_template: str) -> Iterator[str]:
     """Yield the address of a fresh PostgreSQL database with all tables."""
     name = f"campustap_{os.getpid()}_{next(_numbers)}"

@@ -10,7 +10,12 @@ from backend.bootstrap.tables import load_tables
 
 _ROOT = Path(__file__).parent.parent.parent
 _PACKAGES = ("backend", "gateway", "firmware_sim", "hardware")
-_SOURCES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
+_SOURCES = sorted(
+    path
+    for package in _PACKAGES
+    for path in (_ROOT / package).rglob("*.py")
+    if "migrations/versions" not in str(path)  # generated
+)
 
 
 def _imports(path: Path) -> set[str]:
@@ -30,7 +35,7 @@ class TestDoors:
             ("pymodbus", ("gateway/modbus/", "firmware_sim/bus")),
             ("paho", ("gateway/uplink/client.py", "backend/mqtt/")),
             ("psycopg", ()),
-            ("sqlite3", ("gateway/uplink/", "firmware_sim/sandbox_provider", "firmware_sim/nvm.py")),
+            ("sqlite3", ("gateway/uplink/", "firmware_sim/sandbox_", "firmware_sim/nvm.py")),
         ],
     )
     def test_one_module_a_side_imports_the_library(self, library: str, doors: tuple[str, ...]) -> None:

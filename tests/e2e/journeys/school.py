@@ -76,11 +76,12 @@ class School:
         return self.ask("POST", "/water-sessions", login, device_id=device_id, method=method, request_id=request_id)
 
     def started(self, login: str, device_id: str, *, method: str = "wallet") -> str:
-        """Return the id of a session whose water flows."""
+        """Return the id of a session whose water has run for a moment."""
         answer = self.start(login, device_id, method=method)
         assert answer.is_success, answer.text
         session_id = str(answer.json()["water_session_id"])
         self.reaches(login, session_id, {"flowing"})
+        eventually("water", lambda: self.device(device_id)["sess_pulses"] > 60)
         return session_id
 
     def session(self, login: str, session_id: str) -> dict[str, Any]:

@@ -158,15 +158,15 @@ class TestReplayedCommand:
 class TestRetainedCommand:
     def test_is_refused(self, school: School, wire: Wire) -> None:
         kid, key = _tenant_key(school)
-        wire.say(_DOWN, _message(sign(_command(school), key=key, kid=kid)), retain=True)
         school.stack.parts[_GATEWAY].kill()
+        wire.say(_DOWN, _message(sign(_command(school), key=key, kid=kid)), retain=True)
+
         school.restart(_GATEWAY)
 
-        school.devices_online()
+        eventually("reported", lambda: "retained" in [str(refusal.code) for refusal in wire.refusals()])
         wire.say(_DOWN, b"", retain=True)
-        eventually(
-            "closed and idle", lambda: school.device(_OUTLET)["state"] == "idle" and not school.valve_open(_OUTLET)
-        )
+        assert not school.valve_open(_OUTLET)
+        school.devices_online()
 
 
 class TestEventsSaidAgain:

@@ -20,4 +20,4 @@ class TestReconciliation:
         answer = school.ask("POST", "/reconciliations", school.fresh())
 
         assert answer.status_code == 403
-        assert answer.json()["code"] == "forbidden"
+        assert answer.json()["code"] == "role_missing"

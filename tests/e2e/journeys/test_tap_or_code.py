@@ -1,5 +1,7 @@
 """Journey 2: the reader beside the outlet sees a card or the phone's student code; no phone in wet hands."""
 
+from typing import Any
+
 from tests.e2e.journeys.school import ENDED, School, eventually
 
 _OUTLET = "dev_b1_101"
@@ -34,17 +36,21 @@ class TestCard:
     def test_starts_one_shower_when_tapped_by_a_nervous_hand(self, school: School) -> None:
         """Two taps at once are a start and, if both are seen, a stop; never two showers."""
         student = school.fresh()
+        before = {session["water_session_id"] for session in school.all_sessions()}
         for _ in range(2):
             school.do("tap", _OUTLET, uid=school.card(student))
 
-        live = eventually("a session", lambda: [s for s in school.all_sessions() if s["device_id"] == _OUTLET])
-        session_id = live[-1]["water_session_id"]
+        def mine() -> list[dict[str, Any]]:
+            return [s for s in school.all_sessions() if s["water_session_id"] not in before]
+
+        session_id = eventually("a session", mine)[0]["water_session_id"]
+        eventually("both taps were read", lambda: not school.device(_OUTLET)["mailbox_pending"])
+        school.reaches(student, session_id, ENDED | {"flowing"})
         if school.session(student, session_id)["state"] not in ENDED:
             school.stop(student, session_id)
         school.reaches(student, session_id, ENDED)
 
-        mine = [s for s in school.all_sessions() if s["cardholder_id"] == live[-1]["cardholder_id"]]
-        assert len(mine) == 1
+        assert len(mine()) == 1
 
 
 class TestStudentCode:
@@ -55,6 +61,7 @@ class TestStudentCode:
         school.do("code", _OUTLET, text=code)
         live = eventually("a session", lambda: school.live(student))
         school.reaches(student, live["water_session_id"], {"flowing"})
+        eventually("water", lambda: school.device(_OUTLET)["sess_pulses"] > 60)
         school.stop(student, live["water_session_id"])
         school.settled(student, live["water_session_id"])
         school.do("code", _OUTLET, text=code)

@@ -48,6 +48,12 @@ class TestBuildReport:
     def test_counts_a_record_once_that_a_device_logged_twice(self) -> None:
         assert _violations(_SESSIONS, [*_RECORDS, _RECORDS[-1]]) == []
 
+    def test_tells_a_shower_without_a_pulse_from_the_one_before_it(self) -> None:
+        records = [*_RECORDS, _record(3, 27_000, 27_000)]
+        sessions = [*_SESSIONS, _session(3, 27_000, 27_000, state="voided")]
+
+        assert _violations(sessions, records) == []
+
     def test_sums_up_what_was_counted_and_billed(self) -> None:
         report = build_report(seed=7, plan=_PLAN, device_log=_RECORDS, sessions=_SESSIONS, ledger=_SUMS, breaks=0)
 

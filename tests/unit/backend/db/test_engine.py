@@ -21,9 +21,13 @@ class TestWrite:
         with database.write() as conn:
             conn.execute(text("CREATE TABLE scratch (n INTEGER)"))
 
-        with pytest.raises(RuntimeError), database.write() as conn:
-            conn.execute(text("INSERT INTO scratch VALUES (1)"))
-            raise RuntimeError
+        def write_and_fail() -> None:
+            with database.write() as conn:
+                conn.execute(text("INSERT INTO scratch VALUES (1)"))
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            write_and_fail()
 
         with database.read() as conn:
             assert conn.execute(text("SELECT count(*) FROM scratch")).scalar() == 0
