@@ -4,6 +4,8 @@ No hold lives forever: what the sweeper does with sessions that nothing is heard
 - `requested`: concluded as soon as the payment's answer is known, given up after a minute.
 - The opening is not reported after 45 s: given up, if the command never left or the gateway is connected and has had
   its time to report. While the gateway is away the hold waits for its journal, a day at most.
+- Asked to close and not heard to have closed: asked again every 20 s while its gateway is connected. The person wants
+  the water to stop and a command lives only as long.
 - Open beyond its time limit without an ending: settled from the latest register reading once the gateway, though
   connected, has said nothing for ten minutes, or after a day.
 
@@ -39,7 +41,7 @@ _ACTS_MAX = 200
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What was done with a session: `concluded`, `refused`, `voided` or `settled_from_register`."""
+    """What was done with a session: `concluded`, `refused`, `voided`, `closed_again` or `settled_from_register`."""
 
     tenant_id: str
     water_session_id: str
@@ -72,7 +74,7 @@ def _is_concludable(conn: Connection, one: WaterSession, now: datetime) -> bool:
 
 
 def _verdict(conn: Connection, one: WaterSession, now: datetime) -> str:
-    """Return `wait`, `void` or `settle`."""
+    """Return `wait`, `void`, `close` or `settle`."""
     gateway = fleet.gateway(conn, one.tenant_id, one.gateway_id)
     since = one.authorized_at or one.requested_at
     is_long_gone = now - since >= timedelta(hours=AWAY_MAX_H)
@@ -82,10 +84,20 @@ def _verdict(conn: Connection, one: WaterSession, now: datetime) -> str:
         patience = timedelta(seconds=OPENING_WAIT_S)
         has_spoken = gateway.connected and gateway.last_seen_at is not None and gateway.last_seen_at >= since + patience
         is_due = now - since >= patience and (never_left or has_spoken)
-        return "void" if is_due or is_long_gone else "wait"
+        if is_due or is_long_gone:
+            return "void"
+        return "close" if _is_close_due(one, now) and gateway.connected else "wait"
     limit_at = one.opened_at + timedelta(seconds=one.duration_limit_s + ENDING_WAIT_S)
     is_overdue = now >= limit_at and gateway.connected
-    return "settle" if is_overdue or is_long_gone else "wait"
+    if is_overdue or is_long_gone:
+        return "settle"
+    return "close" if _is_close_due(one, now) and gateway.connected else "wait"
+
+
+def _is_close_due(one: WaterSession, now: datetime) -> bool:
+    if one.state is not State.CLOSING or one.close_requested_at is None:
+        return False
+    return now - one.close_requested_at >= timedelta(seconds=water_sessions.CLOSE_AGAIN_S)
 
 
 def _act(conn: Connection, ctx: Context, seen: WaterSession, now: datetime) -> str:
@@ -105,6 +117,9 @@ def _act(conn: Connection, ctx: Context, seen: WaterSession, now: datetime) -> s
         water_sessions.advance(conn, one, Event.EXPIRED, refusal="not_opened", stop_reason="not_opened", closed_at=now)
         taps.open_waiting(conn, ctx, one.tenant_id, one.device_id, now)
         return "voided"
+    if verdict == "close":
+        water_sessions.stop_in(conn, ctx, one, one.stop_reason or "remote", now)
+        return "closed_again"
     if verdict == "settle":
         service.on_ended(conn, ctx, one.tenant_id, _ending_from_register(conn, one, now), now)
         return "settled_from_register"

@@ -108,6 +108,12 @@ def unopened(conn: Connection, *, authorized_before: datetime, limit: int) -> li
     return _many(conn, query.order_by(table.c.requested_at).limit(limit))
 
 
+def unclosed(conn: Connection, *, asked_before: datetime, limit: int) -> list[WaterSession]:
+    """Return sessions of all tenants asked to close before a time and not heard to have ended, oldest first."""
+    query = select(table).where(table.c.state == State.CLOSING.value, table.c.close_requested_at <= asked_before)
+    return _many(conn, query.order_by(table.c.requested_at).limit(limit))
+
+
 def overdue(conn: Connection, *, now: datetime, grace_s: int, limit: int) -> list[WaterSession]:
     """Return live sessions of all tenants open for longer than their time limit and a grace, oldest first."""
     limit_ms = type_coerce(table.c.opened_at, BigInteger) + (table.c.duration_limit_s + grace_s) * 1000

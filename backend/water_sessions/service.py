@@ -100,9 +100,11 @@ def asking(conn: Connection, limit: int) -> list[WaterSession]:
 def silent(
     conn: Connection, *, now: datetime, opening_wait_s: int, ending_wait_s: int, limit: int
 ) -> list[WaterSession]:
-    """Return live sessions of all tenants whose opening, or ending after their time limit, is not heard of in time."""
-    unopened = repository.unopened(conn, authorized_before=now - timedelta(seconds=opening_wait_s), limit=limit)
-    return unopened + repository.overdue(conn, now=now, grace_s=ending_wait_s, limit=limit)
+    """Return live sessions of all tenants, each once, whose opening, closing or ending is not heard of in time."""
+    found = repository.unopened(conn, authorized_before=now - timedelta(seconds=opening_wait_s), limit=limit)
+    found += repository.overdue(conn, now=now, grace_s=ending_wait_s, limit=limit)
+    found += repository.unclosed(conn, asked_before=now - timedelta(seconds=CLOSE_AGAIN_S), limit=limit)
+    return list({(one.tenant_id, one.water_session_id): one for one in found}.values())
 
 
 def _check_free(conn: Connection, request: StartRequest) -> None:
@@ -330,7 +332,8 @@ def stop_in(conn: Connection, ctx: Context, current: WaterSession, reason: str, 
     if not current.is_live:
         return current
     close(conn, ctx, current, reason, now)
-    return advance(conn, current, Event.CLOSE_REQUESTED, close_requested_at=now)[0]
+    # what was asked for; the ending says what it was
+    return advance(conn, current, Event.CLOSE_REQUESTED, close_requested_at=now, stop_reason=reason)[0]
 
 
 def close(conn: Connection, ctx: Context, current: WaterSession, reason: str, now: datetime) -> str:

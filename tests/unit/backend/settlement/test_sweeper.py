@@ -10,7 +10,9 @@ from backend.outbox import service as outbox
 from backend.payments import service as payments
 from backend.payments.port import Succeeded
 from backend.settlement import service, sweeper
+from backend.water_sessions import service as water_sessions
 from backend.water_sessions.machine import State
+from gateway.contract.commands import CloseValve
 from tests.unit.backend.water_sessions.world import (
     DECLINED,
     GATEWAY,
@@ -109,6 +111,34 @@ class TestSweep:
         assert (after.state, after.usage_pulses, after.evidence) == (State.SETTLED, 4_500, "latest_reading")
         assert after.captured_minor == 33
         world.check_books()
+
+    def test_asks_again_for_the_end_that_somebody_asked_for(self, world: World) -> None:
+        started = world.start()
+        with world.db.write() as conn:
+            service.on_valve_opened(conn, world.ctx, TENANT, world.opened(started), world.now)
+        water_sessions.request_stop(world.ctx, TENANT, started.water_session_id, started.cardholder_id)
+        asked = len(world.commands())
+        world.later(water_sessions.CLOSE_AGAIN_S - 1)
+        assert actions(world) == []
+        world.later(1)
+
+        assert actions(world) == ["closed_again"]
+
+        again = world.commands()[-1]
+        assert len(world.commands()) == asked + 1
+        assert isinstance(again.body, CloseValve)
+        assert (again.body.water_session_id, again.body.stop_reason) == (started.water_session_id, "remote")
+        assert actions(world) == []
+
+    def test_does_not_shout_at_a_gateway_that_is_away(self, world: World) -> None:
+        started = world.start()
+        with world.db.write() as conn:
+            service.on_valve_opened(conn, world.ctx, TENANT, world.opened(started), world.now)
+        water_sessions.request_stop(world.ctx, TENANT, started.water_session_id, started.cardholder_id)
+        lose_gateway(world)
+        world.later(water_sessions.CLOSE_AGAIN_S + 1)
+
+        assert actions(world) == []
 
     def test_keeps_a_hold_while_the_gateway_is_away_in_mid_shower(self, world: World) -> None:
         started = world.start()
