@@ -214,7 +214,7 @@ def _welcome(stack: Stack, console: Console) -> None:
     for name, path in [
         ("Facilities", "/facilities"), ("Library gate desk", "/gate/dev_library_1"),
         ("Acceptance protection", "/admin/protections"), ("Reconciliation", "/admin/reconciliation"),
-        ("API description", "/docs"),
+        ("API description", "/api/v1/openapi.json"),
     ]:  # fmt: skip
         console.print(f"{name:<24} {base}{path}")
     console.print("\nSign in with (generated for this demonstration):")

@@ -144,6 +144,11 @@ class School:
         students = [person["login"] for person in self.stack.plan["people"] if "student" in person["roles"]]
         return str(students[self.used % len(students)])
 
+    def outlet(self, device_id: str) -> dict[str, Any]:
+        """Return what the backend knows of an outlet."""
+        found: list[dict[str, Any]] = self.get("/outlets", "facilities")
+        return next(outlet for outlet in found if outlet["device_id"] == device_id)
+
     def devices_online(self, within_s: float = 30.0) -> None:
         """Wait until every outlet is online."""
 

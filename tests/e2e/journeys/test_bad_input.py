@@ -61,6 +61,7 @@ class TestSameRequestTwice:
 
         assert first["water_session_id"] == second["water_session_id"]
         school.reaches(student, first["water_session_id"], {"flowing"})
+        eventually("water", lambda: school.device(_OUTLET)["sess_pulses"] > 60)
         school.stop(student, first["water_session_id"])
         school.settled(student, first["water_session_id"])
 

@@ -26,15 +26,11 @@ class TestPowerCut:
         school.stop(student, session_id)
         first = school.settled(student, session_id)
 
-        school.do("power_cut", _OUTLET, seconds=1)
-        school.devices_online()
+        school.do("power_cut", _OUTLET, seconds=4)
+        eventually("known to be silent", lambda: school.outlet(_OUTLET)["state"] == "silent")
+        eventually("known to be back", lambda: school.outlet(_OUTLET)["is_online"], within_s=30)
         again = school.fresh()
-        second_id = eventually(
-            "a start after the cut",
-            lambda: (answer := school.start(again, _OUTLET)).is_success and answer.json()["water_session_id"],
-            within_s=30,
-        )
-        school.reaches(again, second_id, {"flowing"})
+        second_id = school.started(again, _OUTLET)
         school.stop(again, second_id)
 
         assert school.settled(again, second_id)["opening_pulses"] == first["closing_pulses"]
