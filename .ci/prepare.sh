@@ -19,6 +19,6 @@ fi
 echo "[1/3] making the environment in $venv"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "[2/3] installing the pinned packages (about a minute on the first run)"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 echo "[3/3] installing CampusTap"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
