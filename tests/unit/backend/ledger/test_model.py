@@ -156,6 +156,9 @@ class TestLedgerAgainstModel:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             machine,
             settings=settings(
-                max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=settings.default.max_examples // 3,
+                stateful_step_count=20,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
             ),
         )

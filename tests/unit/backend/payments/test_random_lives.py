@@ -180,6 +180,9 @@ class TestRandomLives:
             run_state_machine_as_test(  # type: ignore[no-untyped-call]
                 machine,
                 settings=settings(
-                    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+                    max_examples=settings.default.max_examples // 7,
+                    stateful_step_count=25,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
                 ),
             )
