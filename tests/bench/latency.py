@@ -18,9 +18,9 @@ from firmware_sim.plan import PlanSize
 from firmware_sim.stack import Stack
 from tests.bench.figures import Figure, percentile
 from tests.bench.floors import broker_floor_ms, bus_floor_ms
-from tests.e2e.journeys.school import School, eventually, read_lines
+from tests.e2e.journeys.school import ENDED, School, eventually, read_lines
 
-_STARTS = 60
+_STARTS = 100
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _frame_at_ns(school: School, session_id: str) -> int:
 def _finish(school: School, student: str, session_id: str) -> None:
     school.reaches(student, session_id, {"flowing", "paused"})
     school.stop(student, session_id)
-    school.settled(student, session_id)
+    school.reaches(student, session_id, ENDED)
 
 
 def _outlets(school: School) -> list[str]:
