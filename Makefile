@@ -46,6 +46,10 @@ fmt: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tests.bench $(ONLY)
 
+## record the golden traces anew; then read the diff
+golden: $(READY)
+	@CAMPUSTAP_GOLDEN=record $(BIN)/python -m pytest tests/golden
+
 ## regenerate what is generated from the message types
 contract: $(READY)
 	@$(BIN)/python -m gateway.contract.schema

@@ -20,9 +20,3 @@ def new_id(prefix: str, *, time_ms: int | None = None, entropy: int | None = Non
     millis = time.time_ns() // 1_000_000 if time_ms is None else time_ms
     noise = secrets.randbits(80) if entropy is None else entropy
     return f"{prefix}_{_base32((millis << 80) | noise)}"
-
-
-def is_id(text: str, prefix: str) -> bool:
-    """Return whether a text has the form of an id with this prefix; it may still name nothing."""
-    head, _, tail = text.partition("_")
-    return head == prefix and len(tail) == _LENGTH and all(char in _ALPHABET for char in tail)

@@ -16,14 +16,3 @@ def volume_ml(*, pulses: int, k_factor_pulses_per_m3: int) -> int:
     if k_factor_pulses_per_m3 <= 0:
         raise InvalidKFactor(f"K-factor must be positive, not {k_factor_pulses_per_m3}")
     return pulses * 1_000_000 // k_factor_pulses_per_m3
-
-
-def pulses_for_volume(*, volume_ml: int, k_factor_pulses_per_m3: int) -> int:
-    """
-    Return the most pulses whose volume does not exceed a volume in millilitres.
-
-    :raises InvalidKFactor: if the K-factor is not positive.
-    """
-    if k_factor_pulses_per_m3 <= 0:
-        raise InvalidKFactor(f"K-factor must be positive, not {k_factor_pulses_per_m3}")
-    return ((volume_ml + 1) * k_factor_pulses_per_m3 - 1) // 1_000_000

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contract.units import InvalidKFactor, pulses_for_volume, volume_ml
+from gateway.contract.units import InvalidKFactor, volume_ml
 
 _K = st.integers(min_value=1, max_value=10_000_000)
 
@@ -27,16 +27,3 @@ class TestVolumeMl:
         with pytest.raises(InvalidKFactor):
             volume_ml(pulses=1, k_factor_pulses_per_m3=k)
 
-
-class TestPulsesForVolume:
-    @given(volume=st.integers(min_value=0, max_value=10**9), k=_K)
-    def test_is_the_last_pulse_within_the_volume(self, volume: int, k: int) -> None:
-        pulses = pulses_for_volume(volume_ml=volume, k_factor_pulses_per_m3=k)
-
-        assert volume_ml(pulses=pulses, k_factor_pulses_per_m3=k) <= volume
-        assert volume_ml(pulses=pulses + 1, k_factor_pulses_per_m3=k) > volume
-
-    @pytest.mark.parametrize("k", [0, -5])
-    def test_refuses_a_k_factor_that_is_not_positive(self, k: int) -> None:
-        with pytest.raises(InvalidKFactor):
-            pulses_for_volume(volume_ml=1, k_factor_pulses_per_m3=k)
