@@ -15,16 +15,18 @@ from gateway.devices.registry import Registry
 from gateway.devices.water_outlet import WaterOutlet
 from gateway.kit import Clock, Trace, now_ms
 from gateway.modbus.bus import Bus
-from gateway.sessions.controller import OutletController
+from gateway.sessions.controller import RECORDS_PER_SESSION, OutletController
 from gateway.sessions.device import DeviceController, Surroundings
 from gateway.sessions.door import DoorController
+from gateway.sessions.lookout import Lookout
 from gateway.uplink.client import Broker, MqttClient
 from gateway.uplink.inbox import Inbox
 from gateway.uplink.outbox import Outbox, gone_payload, hello_of
+from gateway.uplink.own_faults import OwnFaults
 from gateway.uplink.state import PassageMemory, SessionMemory
 from gateway.uplink.store import Store
 from gateway.uplink.verification import Audience
-from hardware.points import MapError, load
+from hardware.points import MAPS_DIR, MapError, RegisterMap, load
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +74,28 @@ class Gateway:
         self.outbox = Outbox(
             self.client, self.store, tenant=config.tenant, gateway=config.gateway, resend_s=config.resend_s
         )
-        self._maps: dict[str, str] = {}
+        self._maps: dict[str, RegisterMap] = {}
         self.controllers = self._build_controllers()
         with self.store.transaction() as tx:
             not_before_ms = tx.journal.head().not_before_ms
+        self.own_faults = OwnFaults(
+            self.store, clock=clock, rows_max=config.journal_rows_max, records_per_session=RECORDS_PER_SESSION
+        )
+        self.lookout = Lookout(
+            self.buses,
+            {line.line_id: [d.unit for d in config.devices if d.line_id == line.line_id] for line in config.lines},
+            tuple(load(path.stem) for path in sorted(MAPS_DIR.glob("*.toml"))),
+            self.own_faults,
+            is_quiet=self._is_quiet,
+            period_s=config.look_period_s,
+        )
         self.inbox = Inbox(
             audience=Audience(tenant=config.tenant, gateway=config.gateway, devices=frozenset(self.controllers)),
             keys=config.command_keys,
             controllers=self.controllers,
             store=self.store,
             outbox=self.outbox,
+            own_faults=self.own_faults,
             clock=clock,
             trace=self.trace,
             not_before_ms=not_before_ms,
@@ -122,7 +136,7 @@ class Gateway:
             register_map = load(device.map_id)
         except MapError as error:
             raise ConfigRefused(f"device {device.device_id}: map_id: {error}") from error
-        self._maps[register_map.map_id] = register_map.version
+        self._maps[register_map.map_id] = register_map
         bus = self.buses[device.line_id]
         line = next(line for line in self._config.lines if line.line_id == device.line_id)
         with self.store.transaction() as tx:
@@ -149,14 +163,25 @@ class Gateway:
         for bus in self.buses.values():
             bus.start()
         work = [self.inbox.run(), self.outbox.run(), self.outbox.run_telemetry()]
-        work.append(self.outbox.run_health(self.registry.changed, self._health))
+        work += [self.outbox.run_health(self.registry.changed, self._health), self.own_faults.watch()]
+        if self._config.look_period_s:
+            work += [self.lookout.run(line_id) for line_id in self.buses]
         for controller in self.controllers.values():
             work += [controller.poll(), controller.work()]
         self._tasks = [asyncio.create_task(coroutine) for coroutine in work]
         self.client.start()
         log.info("gateway up", extra={"gateway": self._config.gateway, "devices": len(self.controllers)})
 
+    def _is_quiet(self, line_id: str) -> bool:
+        """Return whether a line has neither running water nor a command."""
+        return not any(
+            self.controllers[device.device_id].is_busy() for device in self._config.devices if device.line_id == line_id
+        )
+
     def _health(self) -> HealthReport:
+        for device in self._config.devices:
+            unit = self.buses[device.line_id].unit(device.unit)
+            self.registry.device(device.device_id).crc_errors = unit.crc_errors
         return self.registry.report(
             gateway=self._config.gateway,
             now_ms=self._clock(),
@@ -179,7 +204,7 @@ class Gateway:
             at_ms=self._clock(),
             software=SOFTWARE,
             contract=CONTRACT_VERSION,
-            maps=self._maps,
+            maps={map_id: register_map.version for map_id, register_map in self._maps.items()},
             devices=sorted(self.controllers),
         )
         self.outbox.hello(hello)

@@ -12,6 +12,7 @@ import msgspec
 from gateway.bootstrap import key_path, run
 from gateway.config import ConfigRefused, load_config
 from gateway.contract.signing import load_or_create_key, public_text
+from gateway.uplink.store import NoRoom
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -60,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigRefused as error:
         print(error, file=sys.stderr)
         return 2
+    except NoRoom as error:
+        logging.getLogger(__name__).critical("cannot start without a journal", extra={"reason": str(error)})
+        return 3
     return 0
 
 

@@ -59,6 +59,8 @@ class Config:
     journal_free_bytes_min: int = 64 * 1024 * 1024
     meter_period_s: int = 60
     resend_s: int = 5
+    #: how often each line is asked for a unit nobody configured; 0 is never
+    look_period_s: int = 10
     broker_tls: dict[str, str] = field(default_factory=dict)
 
 
@@ -199,5 +201,6 @@ def load_config(path: Path) -> Config:
         journal_free_bytes_min=top.number("journal_free_bytes_min", 0, 2**50, 64 * 1024 * 1024),
         meter_period_s=top.number("meter_period_s", 1, 86_400, 60),
         resend_s=top.number("resend_s", 1, 600, 5),
+        look_period_s=top.number("look_period_s", 0, 86_400, 10),
         broker_tls={name: broker.text(name, "write a file name") for name in tls_files},
     )

@@ -19,6 +19,7 @@ class Health:
     faults: frozenset[FaultCode] = field(default_factory=frozenset)
     register_pulses: int | None = None
     temperature_decidegc: int | None = None
+    #: answers that were no valid frame, as its bus counted them
     crc_errors: int = 0
     timeouts: int = 0
 

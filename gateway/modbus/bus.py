@@ -29,6 +29,9 @@ FAILURES_BEFORE_BACKOFF = 2
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 PROBE_SPACING_S = 1.0
 RECONNECT_S_MAX = 2.0
+#: how long a look for an unknown unit may hold up the line; a serial line is slower to answer
+LOOK_TIMEOUT_S = 0.05
+LOOK_TIMEOUT_SERIAL_S = 0.1
 #: "gateway path unavailable" and "target failed to respond": a TCP-to-serial box speaks for a silent unit
 GATEWAY_EXCEPTIONS = (10, 11)
 
@@ -44,6 +47,7 @@ class Priority(IntEnum):
     LOG = 5
     FLAGS = 6
     SLOW = 7
+    LOOK = 8
 
 
 class BusError(Exception):
@@ -85,6 +89,8 @@ class UnitRecord:
 
     failures: int = 0
     timeouts: int = 0
+    #: answers whose bytes were no valid frame: wrong checksum, cut short, another protocol
+    crc_errors: int = 0
     not_before: float = 0.0
 
 
@@ -102,6 +108,9 @@ class Bus:
         self._connect_delay_s = 0.1
         self._task: asyncio.Task[None] | None = None
         self.errors = 0
+        #: whether bytes have come in that are not yet a valid answer
+        self._unread = False
+        self._garbled = 0
 
     @property
     def line_id(self) -> str:
@@ -128,6 +137,35 @@ class Bus:
     async def read_input(self, unit: int, address: int, count: int, priority: Priority) -> list[int]:
         """Return input registers."""
         answer = await self._ask(unit, priority, lambda c: c.read_input_registers(address, count=count, device_id=unit))
+        return list(answer.registers)
+
+    async def look(self, unit: int, address: int, count: int, *, is_quiet: Callable[[], bool]) -> list[int]:
+        """
+        Return input registers of a unit that may not exist: once, briefly, behind everything else.
+
+        It says nothing about the line: failures are not counted, and no unit is rested for it.
+
+        :raises NotTried: if the line is down, or not quiet when the question's turn comes.
+        :raises NoAnswer: if nothing came back.
+        :raises Declined: if the unit answered with an exception.
+        """
+        if self._client is None or not self._client.connected:
+            raise NotTried(f"line {self.line_id} is down")
+
+        async def call(client: Client) -> ModbusPDU:
+            if not is_quiet():
+                raise NotTried(f"line {self.line_id} has other things to do")
+            context = client.ctx
+            usual = context.comm_params.timeout_connect, context.retries, context.count_until_disconnect
+            serial = self._line.transport == "serial"
+            context.comm_params.timeout_connect = LOOK_TIMEOUT_SERIAL_S if serial else LOOK_TIMEOUT_S
+            context.retries = 0
+            try:
+                return await client.read_input_registers(address, count=count, device_id=unit)
+            finally:
+                context.comm_params.timeout_connect, context.retries, context.count_until_disconnect = usual
+
+        answer = await self._ask(unit, Priority.LOOK, call)
         return list(answer.registers)
 
     async def read_holding(self, unit: int, address: int, count: int, priority: Priority) -> list[int]:
@@ -178,7 +216,7 @@ class Bus:
         :raises NoAnswer: if nothing came back.
         :raises Declined: if the unit answered with an exception.
         """
-        if priority > Priority.CLOSE:
+        if Priority.CLOSE < priority < Priority.LOOK:
             self._check_backoff(unit)
         self._number += 1
         answer: asyncio.Future[ModbusPDU] = asyncio.get_running_loop().create_future()
@@ -207,7 +245,7 @@ class Bus:
             try:
                 answer = await self._exchange(request)
             except BusError as error:
-                self.errors += 1
+                self.errors += request.priority != Priority.LOOK
                 if not request.answer.done():
                     request.answer.set_exception(error)
             except asyncio.CancelledError:
@@ -220,15 +258,18 @@ class Bus:
 
     async def _exchange(self, request: _Request) -> ModbusPDU:
         client = await self._connected()
-        record = self.unit(request.unit)
+        record = UnitRecord() if request.priority == Priority.LOOK else self.unit(request.unit)
         if self._line.transport == "serial":
             await asyncio.sleep(max(0.00175, 38.5 / self._line.baud))  # 3.5 characters of silence between frames
+        self._unread, self._garbled = False, 0
         try:
             answer = await request.call(client)
         except (TimeoutError, ModbusException, OSError) as error:
             record.failures += 1
             record.timeouts += 1
             raise NoAnswer(f"unit {request.unit}: {error}") from error
+        finally:
+            record.crc_errors += self._garbled + self._unread
         if answer.isError() and answer.exception_code in GATEWAY_EXCEPTIONS:
             record.failures += 1
             record.timeouts += 1
@@ -270,6 +311,8 @@ class Bus:
                 timeout=timeout_s,
                 retries=1,
                 reconnect_delay=0,
+                trace_packet=self._packet,
+                trace_pdu=self._pdu,
             )
         return AsyncModbusTcpClient(
             self._line.host,
@@ -279,7 +322,19 @@ class Bus:
             retries=1,
             reconnect_delay=0,
             trace_connect=self._tune,
+            trace_packet=self._packet,
+            trace_pdu=self._pdu,
         )
+
+    def _packet(self, sending: bool, data: bytes) -> bytes:
+        """Count what was received before this frame went out and never became an answer."""
+        self._garbled += sending and self._unread
+        self._unread = not sending
+        return data
+
+    def _pdu(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        self._unread = self._unread and sending
+        return pdu
 
     def _tune(self, connected: bool) -> None:
         transport: Any = self._client.ctx.transport if self._client and connected else None

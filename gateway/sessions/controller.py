@@ -23,7 +23,7 @@ from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason
 from gateway.sessions.watch import OutletWatch
 from gateway.uplink.state import SessionMemory
-from gateway.uplink.store import Transaction
+from gateway.uplink.store import NoRoom, Transaction
 from gateway.uplink.verification import Order
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,11 @@ class OutletController(OutletWatch):
                 begun_at_ms=self._in.clock(),
                 register_before_pulses=self._status.total_pulses,
             )
-            await self.persist(order, lambda tx: tx.memory.save_session(session))
+            try:
+                await self.persist(order, lambda tx: tx.memory.save_session(session))
+            except NoRoom:
+                await self.refuse(order, RefusalCode.JOURNAL_FULL, "the disk has no room")
+                return
             self.sessions[session.session_u32] = session
             self._idle.clear()
             await self._write_opening(order, session)
@@ -173,7 +177,11 @@ class OutletController(OutletWatch):
             tx.journal.append(opened)
             tx.memory.save_session(session)
 
-        await self._in.store.write(work)
+        try:
+            await self._in.store.write(work)
+        except NoRoom:  # water that cannot be reported does not run
+            await self._ask_stop(session, StopReason.FAULT)
+            return
         self.sessions[session.session_u32] = session
         self._in.registry.set_valve(self.device_id, True)
         self._in.trace.point("opened", **ids)
@@ -203,12 +211,23 @@ class OutletController(OutletWatch):
                 await self.persist(order, lambda tx: None)  # closing what is closed is not an error
                 return
             closing = self._asked(session, asked_reason(body.stop_reason))
-            await self.persist(order, lambda tx: tx.memory.save_session(closing))
+            # closing makes things safer, so it does not wait for room on the disk
+            await self._in.store.write_or_keep(self._persisting(order, lambda tx: self._save_if_known(tx, closing)))
             self.sessions[closing.session_u32] = closing
             try:
                 await self._send_close(closing)
             finally:
                 self.nudge()
+
+    @staticmethod
+    def _save_if_known(tx: Transaction, session: SessionMemory) -> None:
+        """Save a session unless it has ended meanwhile: what waited for room must not bring it back."""
+        if any(known.water_session_id == session.water_session_id for known in tx.memory.sessions()):
+            tx.memory.save_session(session)
+
+    def is_busy(self) -> bool:
+        """Return whether water runs or a command waits."""
+        return bool(self.sessions) or super().is_busy()
 
     async def shut_down(self, timeout_s: float) -> None:
         """Close what is open and wait until its end is journaled."""

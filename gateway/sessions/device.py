@@ -6,6 +6,7 @@ queue of verified commands worked off one by one.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +20,9 @@ from gateway.devices.registry import Registry
 from gateway.kit import Clock, Trace, new_id
 from gateway.modbus.bus import BusError, NoAnswer
 from gateway.modbus.codec import CodecError
+from gateway.uplink.flapping import Holdback
 from gateway.uplink.state import DeviceMemory
-from gateway.uplink.store import Store, Transaction
+from gateway.uplink.store import NoRoom, Store, Transaction
 from gateway.uplink.verification import Order, subject_of
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ COMMANDS_MAX = 32
 FAILURES_BEFORE_SILENT = 2
 MAIL_AGE_S_MAX = 10
 DISPLAY_S = 5
+NO_ROOM_PAUSE_S = 1.0
+SETTLE_PERIOD_MS = 1_000
 #: shown when nobody can be asked
 NO_LINK_TEXT = "离线 Offline"
 
@@ -86,12 +90,17 @@ class DeviceController:
         self._orders: asyncio.Queue[Order] = asyncio.Queue(COMMANDS_MAX)
         self._lock = asyncio.Lock()
         self._nudge = asyncio.Event()
+        self._obeys = False
         self._failures = 0
         self._device_faults: frozenset[FaultCode] = known_faults(frozenset(f.upper() for f in memory.faults)) - {
             FaultCode.DEVICE_SILENT,
             FaultCode.DEVICE_MISMATCH,
             FaultCode.DEVICE_UNKNOWN,
         }
+        #: faults that are there now; `memory.faults` are those that count as there, see `gateway.uplink.flapping`
+        self._present: frozenset[FaultCode] = frozenset(FaultCode(fault) for fault in memory.faults)
+        self._holdback = Holdback()
+        self._settled_at_ms = 0
         self.stopping = False
         self._in.registry.set_faults(device_id, frozenset(FaultCode(fault) for fault in memory.faults))
 
@@ -128,18 +137,28 @@ class DeviceController:
                 continue
             except DEVICE_ERRORS as error:
                 await self._failed(error)
+            except NoRoom as error:
+                # nothing is lost: what was not written is still in the device's log, and is asked for again
+                log.error("no room to write", extra={"device": self.device_id, "reason": str(error)})
+                await self._wait(NO_ROOM_PAUSE_S)
+                continue
             await self._wait(self.period_s())
 
     async def work(self) -> None:
         """Obey orders one by one until cancelled."""
         while True:
             order = await self._orders.get()
+            self._obeys = True
             try:
                 await self.obey(order)
             except DEVICE_ERRORS as error:
                 # what could not be finished now is finished by the poll cycle, from what is on disk
                 log.warning("order interrupted", extra={"device": self.device_id, "reason": str(error)})
+            except NoRoom as error:
+                log.error("order without room to write", extra={"device": self.device_id, "reason": str(error)})
+                await self.refuse(order, RefusalCode.JOURNAL_FULL, "the disk has no room")
             finally:
+                self._obeys = False
                 self._orders.task_done()
 
     async def cycle(self) -> None:
@@ -150,7 +169,7 @@ class DeviceController:
                 await self._port.set_clock(self._in.clock())
                 try:
                     await self.connect()
-                except DEVICE_ERRORS:
+                except (*DEVICE_ERRORS, NoRoom):
                     self.identity = None
                     raise
                 self._in.registry.set_state(
@@ -159,6 +178,7 @@ class DeviceController:
                 await self.set_faults(self._device_faults, "")
         flags = await self._port.flags()
         self._is_answering()
+        await self._settle_faults()
         await self._take_mail(flags)
         async with self._lock:
             await self.look(flags)
@@ -199,12 +219,14 @@ class DeviceController:
             await self.set_faults(faults, "")
 
     async def set_faults(self, faults: frozenset[FaultCode], detail: str) -> None:
-        """Raise what began and clear what ended, by event."""
-        self._in.registry.set_faults(self.device_id, faults)
+        """Raise what began and clear what ended, by event; what there is no room for is told later."""
+        self._present = faults
         before = frozenset(FaultCode(fault) for fault in self.memory.faults)
+        now = self._in.clock()
+        faults = self._holdback.shown(faults, before=before, now_ms=now)
+        self._in.registry.set_faults(self.device_id, faults)
         if faults == before:
             return
-        now = self._in.clock()
         events: list[Event] = [
             FaultRaised(event_id=new_id("ev"), at_ms=now, fault=fault, device=self.device_id, detail=detail[:200])
             for fault in sorted(faults - before)
@@ -213,20 +235,51 @@ class DeviceController:
             FaultCleared(event_id=new_id("ev"), at_ms=now, fault=fault, device=self.device_id)
             for fault in sorted(before - faults)
         ]
-        await self.save(events, faults=sorted(fault.value for fault in faults))
+        with contextlib.suppress(NoRoom):
+            await self.save(events, faults=sorted(fault.value for fault in faults))
+
+    async def _settle_faults(self) -> None:
+        """Clear what was held back and has stayed away, and tell what there was no room for."""
+        now = self._in.clock()
+        if abs(now - self._settled_at_ms) < SETTLE_PERIOD_MS:
+            return
+        self._settled_at_ms = now
+        if self._present != frozenset(FaultCode(fault) for fault in self.memory.faults):
+            await self.set_faults(self._present, "")
 
     async def save(self, events: list[Event], **changes: object) -> None:
-        """Change what is remembered of the device and journal events, in one transaction."""
-        self.memory = memory = msgspec.structs.replace(self.memory, **changes)
+        """
+        Change what is remembered of the device and journal events, in one transaction.
+
+        :raises NoRoom: if the disk is full; nothing has changed then, neither on disk nor here.
+        """
 
         def work(tx: Transaction) -> None:
             for event in events:
                 tx.journal.append(event)
-            tx.memory.save_device(memory)
 
-        await self._in.store.write(work)
+        await self.change(work, **changes)
+
+    async def change(self, more: "Work", **changes: object) -> None:
+        """Change what is remembered of the device together with more, or raise NoRoom and change nothing."""
+        before = {name: getattr(self.memory, name) for name in changes}
+        self.memory = msgspec.structs.replace(self.memory, **changes)
+
+        def work(tx: Transaction) -> None:
+            more(tx)
+            tx.memory.change_device(self.device_id, **changes)
+
+        try:
+            await self._in.store.write(work)
+        except NoRoom:
+            self.memory = msgspec.structs.replace(self.memory, **before)
+            raise
 
     # -- orders
+
+    def is_busy(self) -> bool:
+        """Return whether a command waits or is being carried out."""
+        return self._obeys or not self._orders.empty()
 
     def take(self, order: Order) -> bool:
         """Queue a verified command; return False when too many wait."""
@@ -238,7 +291,11 @@ class DeviceController:
         return True
 
     async def refuse(self, order: Order, code: RefusalCode, detail: str, *, undo: "Work | None" = None) -> None:
-        """Journal that a command never will be carried out, undoing in the same transaction what it began."""
+        """
+        Journal that a command never will be carried out, undoing in the same transaction what it began.
+
+        On a full disk the refusal is kept until there is room: without it the backend would wait for an opening.
+        """
         log.warning("command refused", extra={"device": self.device_id, "code": code.value, "reason": detail})
         event = CommandRefused(
             event_id=new_id("ev"),
@@ -255,20 +312,29 @@ class DeviceController:
             if undo is not None:
                 undo(tx)
 
-        await self.persist(order, work)
+        await self._in.store.write_or_keep(self._persisting(order, work))
 
     async def persist(self, order: Order, more: "Work") -> None:
-        """Put a command's sequence and id on disk, together with more changes."""
+        """
+        Put a command's sequence and id on disk, together with more changes.
+
+        :raises NoRoom: if the disk is full; the command must not be obeyed then, unless it makes things safer.
+        """
+        await self._in.store.write(self._persisting(order, more))
+
+    def _persisting(self, order: Order, more: "Work") -> Callable[[Transaction], None]:
+        """Return the work that puts a command's sequence and id on disk, together with more changes."""
         sequence = max(self.memory.last_sequence, order.command.sequence)
-        self.memory = memory = msgspec.structs.replace(self.memory, last_sequence=sequence)
+        self.memory = msgspec.structs.replace(self.memory, last_sequence=sequence)
         now = self._in.clock()
 
         def work(tx: Transaction) -> None:
-            tx.memory.save_device(memory)
+            known = tx.memory.device(self.device_id).last_sequence
+            tx.memory.change_device(self.device_id, last_sequence=max(known, sequence))
             tx.memory.remember_command(order.command.cmd_id, order.sha256, now)
             more(tx)
 
-        await self._in.store.write(work)
+        return work
 
     # -- readers
 

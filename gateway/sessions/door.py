@@ -1,6 +1,7 @@
 """One access reader: a grant is written and remembered, and the passage the door reports is what counts."""
 
 import asyncio
+import contextlib
 import logging
 
 import msgspec
@@ -13,7 +14,7 @@ from gateway.modbus.bus import NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
 from gateway.sessions.device import DeviceController, Surroundings
 from gateway.uplink.state import DeviceMemory, PassageMemory
-from gateway.uplink.store import Transaction
+from gateway.uplink.store import NoRoom, Transaction
 from gateway.uplink.verification import Order
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class DoorController(DeviceController):
         if self.memory.log_sequence == 0 and self.identity is not None:
             self.memory = msgspec.structs.replace(self.memory, log_sequence=self.identity.log_ack)
         await self._read_status()
-        await self._drain()
+        with contextlib.suppress(NoRoom):  # drained again when there is room
+            await self._drain()
 
     async def look(self, flags: Flags) -> None:
         """Drain, and look at the whole door now and then."""
@@ -76,7 +78,8 @@ class DoorController(DeviceController):
         await self.set_device_faults(status.faults)
         if status.boot_id != self.memory.boot_id:
             rebooted = self.memory.boot_id != 0
-            await self.save([], boot_id=status.boot_id)
+            with contextlib.suppress(NoRoom):
+                await self.save([], boot_id=status.boot_id)
             if rebooted:
                 await self._door.set_clock(self._in.clock())
 
@@ -98,7 +101,7 @@ class DoorController(DeviceController):
 
     async def _keep(self, records: list[LogRecord], through: int) -> None:
         events: list[Event] = []
-        over: list[PassageMemory] = []
+        over: dict[int, PassageMemory] = {}
         for record in records:
             outcome = _OUTCOMES.get(record.kind)
             if outcome is None:
@@ -106,17 +109,17 @@ class DoorController(DeviceController):
             passage = self.passages.get(record.subject_u32)
             events.append(self._counted(passage, record.label.lower(), outcome, record.sequence))
             if passage is not None and outcome in _FINAL:
-                over.append(self.passages.pop(record.subject_u32))
-        self.memory = memory = msgspec.structs.replace(self.memory, log_sequence=through)
+                over[record.subject_u32] = passage
 
         def work(tx: Transaction) -> None:
             for event in events:
                 tx.journal.append(event)
-            for passage in over:
+            for passage in over.values():
                 tx.memory.forget_passage(passage.passage_id)
-            tx.memory.save_device(memory)
 
-        await self._in.store.write(work)
+        await self.change(work, log_sequence=through)
+        for grant_u32 in over:
+            del self.passages[grant_u32]
 
     def _counted(
         self, passage: PassageMemory | None, direction: str, outcome: str, log_sequence: int | None
@@ -138,8 +141,8 @@ class DoorController(DeviceController):
         oldest = self._in.clock() - GRANT_MEMORY_MS
         for passage in [p for p in self.passages.values() if p.granted_at_ms < oldest]:
             event = self._counted(passage, passage.direction, "timeout", None)
-            del self.passages[passage.grant_u32]
             await self._over(passage, event)
+            del self.passages[passage.grant_u32]
 
     async def _over(self, passage: PassageMemory, event: Event) -> None:
         def work(tx: Transaction) -> None:
@@ -173,7 +176,11 @@ class DoorController(DeviceController):
             direction=body.direction,
             granted_at_ms=self._in.clock(),
         )
-        await self.persist(order, lambda tx: tx.memory.save_passage(passage))
+        try:
+            await self.persist(order, lambda tx: tx.memory.save_passage(passage))
+        except NoRoom:
+            await self.refuse(order, RefusalCode.JOURNAL_FULL, "the disk has no room")
+            return
         self.passages[passage.grant_u32] = passage
         not_after_s = -(-order.command.not_after_ms // 1000) + 1
         try:

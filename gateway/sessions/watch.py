@@ -6,6 +6,7 @@ and tells a session's end from the device's log, or from the register where ther
 """
 
 import asyncio
+import contextlib
 import logging
 import zlib
 
@@ -23,7 +24,7 @@ from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason, word_for_device
 from gateway.sessions.settling import Settled, ended_by_register, settle
 from gateway.uplink.state import DeviceMemory, SessionMemory
-from gateway.uplink.store import Transaction
+from gateway.uplink.store import NoRoom, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,9 @@ class OutletWatch(DeviceController):
         status = await self._read_status(Priority.HOT)
         if status.is_open and (self._fresh or status.session_u32 not in self.sessions):
             await self._outlet.close(status.session_u32, "REMOTE")
-        await self._drain()
-        await self._meter(status, "boot")
+        with contextlib.suppress(NoRoom):  # the log is drained and the meter read again when there is room
+            await self._drain()
+            await self._meter(status, "boot")
         self._fresh = False
 
     async def _restarted(self) -> None:
@@ -108,7 +110,8 @@ class OutletWatch(DeviceController):
         """Drain, sample, renew, cut off, and keep closed what has no grant."""
         self._in.registry.set_valve(self.device_id, "valve_open" in flags)
         if "log_pending" in flags:
-            await self._drain()
+            with contextlib.suppress(NoRoom):  # water that runs is looked after all the same
+                await self._drain()
         now = self._now()
         if self.sessions:
             ended_here = "valve_open" not in flags
@@ -136,7 +139,8 @@ class OutletWatch(DeviceController):
         await self.set_device_faults(status.faults)
         if status.boot_id != self.memory.boot_id:
             rebooted = self.memory.boot_id != 0 and self.identity is not None
-            await self.save([], boot_id=status.boot_id, register_pulses=status.total_pulses)
+            with contextlib.suppress(NoRoom):
+                await self.save([], boot_id=status.boot_id, register_pulses=status.total_pulses)
             if rebooted:
                 await self._outlet.set_clock(self._in.clock())
         return status
@@ -272,7 +276,6 @@ class OutletWatch(DeviceController):
 
     async def _keep(self, settled: Settled, *, log_sequence: int) -> None:
         register = self.memory.register_pulses if settled.register_pulses is None else settled.register_pulses
-        self.memory = memory = msgspec.structs.replace(self.memory, log_sequence=log_sequence, register_pulses=register)
 
         def work(tx: Transaction) -> None:
             for event in settled.events:
@@ -281,9 +284,8 @@ class OutletWatch(DeviceController):
                 tx.memory.forget_session(ended)
             for session in settled.sessions.values():
                 tx.memory.save_session(session)
-            tx.memory.save_device(memory)
 
-        await self._in.store.write(work)
+        await self.change(work, log_sequence=log_sequence, register_pulses=register)
         self.sessions = settled.sessions
         for ended in settled.ended:
             self._in.trace.point("ended", device=self.device_id, water_session_id=ended)
@@ -340,7 +342,8 @@ class OutletWatch(DeviceController):
     async def _ask_stop(self, session: SessionMemory, reason: StopReason) -> None:
         closing = self._asked(session, reason)
         self.sessions[closing.session_u32] = closing
-        await self._in.store.write(lambda tx: tx.memory.save_session(closing))
+        with contextlib.suppress(NoRoom):  # known here, and after a restart it is closed anyway
+            await self._in.store.write(lambda tx: tx.memory.save_session(closing))
         self.nudge()
 
     async def _send_close(self, session: SessionMemory) -> None:

@@ -23,7 +23,8 @@ from gateway.contract.signing import Signed
 from gateway.kit import Clock, Trace, new_id
 from gateway.uplink.client import Received
 from gateway.uplink.outbox import Outbox
-from gateway.uplink.store import Store, Transaction
+from gateway.uplink.own_faults import OwnFaults
+from gateway.uplink.store import NoRoom, Store, Transaction
 from gateway.uplink.verification import (
     Audience,
     CommandRejected,
@@ -66,12 +67,14 @@ class Inbox:
         controllers: Mapping[str, Controller],
         store: Store,
         outbox: Outbox,
+        own_faults: OwnFaults,
         clock: Clock,
         trace: Trace,
         not_before_ms: int,
     ) -> None:
         self._audience, self._keys, self._controllers = audience, keys, controllers
         self._store, self._outbox, self._clock, self._trace = store, outbox, clock, trace
+        self._own_faults = own_faults
         self._not_before_ms = not_before_ms
         self._queue: asyncio.Queue[Received] = asyncio.Queue(QUEUE_MAX)
         #: digests of commands taken in but perhaps not yet on disk, oldest first
@@ -144,6 +147,7 @@ class Inbox:
             if judged is Verdict.IGNORE:
                 self.duplicates += 1
                 return
+            await self._own_faults.clock_fits()
             if answer_too_late:
                 raise CommandRejected(RefusalCode.EXPIRED, "the question it answers is too old", command)
             assert controller is not None
@@ -158,6 +162,8 @@ class Inbox:
         except CommandRejected as rejection:
             self.rejected[rejection.code.value] += 1
             await self._refuse(rejection, sha256)
+            if rejection.code is RefusalCode.CLOCK_SKEW and rejection.command is not None:
+                await self._own_faults.clock_behind(rejection.command.issued_at_ms - self._clock())
 
     async def _remembered(self, cmd_id: str, sha256: str) -> Remembered:
         recent = self._recent.get(cmd_id)
@@ -188,7 +194,7 @@ class Inbox:
             if tx.journal.count_waiting() < REFUSALS_WAITING_MAX:
                 tx.journal.append(event)
 
-        await self._store.write(work)
+        await self._store.write_or_keep(work)
 
     async def _decision(self, message: Received) -> None:
         try:
@@ -223,7 +229,11 @@ class Inbox:
             self._reject("retained" if message.retained else "malformed", message)
             return
         epoch, through = ack.epoch, ack.acked_through
-        if await self._store.write(lambda tx: tx.journal.acknowledge(epoch=epoch, acked_through=through)):
+        try:
+            began = await self._store.write(lambda tx: tx.journal.acknowledge(epoch=epoch, acked_through=through))
+        except NoRoom:
+            return  # said again when we send again
+        if began:
             log.error("journal had lost its end; a new epoch began", extra={"acked_through": through})
             self._outbox.restart()
         self._outbox.acknowledged()

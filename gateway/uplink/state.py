@@ -17,6 +17,7 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS sessions (water_session_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS passages (passage_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS commands (cmd_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, at_ms INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, filling BLOB NOT NULL)",
 )
 
 
@@ -32,6 +33,8 @@ class DeviceMemory(msgspec.Struct, frozen=True, kw_only=True):
     register_pulses: int | None = None
     #: faults raised and not yet cleared
     faults: list[str] = []
+    #: what has been said of faults that may have more than one cause; the gateway's own only
+    told: list[str] = []
 
 
 class SessionMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +86,19 @@ class Memory:
         row = self._connection.execute("SELECT body FROM devices WHERE device_id = ?", (device_id,)).fetchone()
         return msgspec.json.decode(row[0], type=DeviceMemory) if row else DeviceMemory(device_id=device_id)
 
+    def change_device(self, device_id: str, **changes: object) -> None:
+        """Change some of what is remembered of a device, leaving the rest as the last transaction left it."""
+        self.save_device(msgspec.structs.replace(self.device(device_id), **changes))
+
     def save_device(self, device: DeviceMemory) -> None:
         """Remember a device."""
         body = msgspec.json.encode(device).decode()
         self._connection.execute("INSERT OR REPLACE INTO devices VALUES (?, ?)", (device.device_id, body))
+
+    def take_and_return(self, octets: int) -> None:
+        """Take room in the file and give it back, which fails when the disk is full."""
+        self._connection.execute("INSERT OR REPLACE INTO room VALUES (1, zeroblob(?))", (octets,))
+        self._connection.execute("DELETE FROM room")
 
     def sessions(self) -> list[SessionMemory]:
         """Return all sessions that are not over."""

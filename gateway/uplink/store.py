@@ -1,10 +1,16 @@
-"""One SQLite file for journal and memory, so that an event and the change it reports are one transaction."""
+"""
+One SQLite file for journal and memory, so that an event and the change it reports are one transaction.
+
+When the disk is full a transaction leaves nothing behind and raises `NoRoom`: what can be told again later (a device's
+log) is told again later, and what cannot (a refusal) is kept here, bounded, and written when there is room.
+"""
 
 import asyncio
 import contextlib
 import logging
 import shutil
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +28,16 @@ from gateway.uplink.state import Memory
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+KEPT_MAX = 500
+#: this much must fit before a disk that was full counts as having room
+ROOM_BYTES = 256 * 1024
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+
+
+class NoRoom(Exception):
+    """The disk is full: nothing of the transaction was written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
@@ -38,8 +54,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     for statement in (*journal_tables.SCHEMA, *memory_tables.SCHEMA):
         connection.execute(statement)
     if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        raise sqlite3.DatabaseError("quick_check failed")
+        raise _Damaged("quick_check failed")
     return connection
+
+
+class _Damaged(sqlite3.DatabaseError):
+    """The file can be read and its content is wrong."""
+
+
+def _is_damaged(error: sqlite3.DatabaseError) -> bool:
+    """Return whether a file must be given up; a full disk or a lock is no reason."""
+    return isinstance(error, _Damaged) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 class Store:
@@ -61,6 +86,8 @@ class Store:
         try:
             self._connection = _connect(path)
         except sqlite3.DatabaseError as error:
+            if not _is_damaged(error):
+                raise NoRoom(f"{path} cannot be opened: {error}") from error
             damaged = True
             aside = path.with_name(f"{path.name}.damaged-{now_ms()}")
             log.error("journal damaged, moved aside", extra={"file": str(aside), "reason": str(error)})
@@ -75,6 +102,11 @@ class Store:
         )
         #: set after each commit made by `write`
         self.committed = asyncio.Event()
+        #: whether a write found the disk full and none has found room since
+        self.is_full = False
+        #: what could not be written and cannot be told again, oldest first
+        self._kept: deque[Callable[[Transaction], object]] = deque()
+        self.lost = 0
         with self.transaction() as tx:
             if damaged:
                 tx.journal.begin_epoch(not_before_ms=now_ms())
@@ -84,31 +116,75 @@ class Store:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Run a block as one transaction; it is on disk when the block has ended, and undone when the block raised."""
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._connection.execute("BEGIN IMMEDIATE")
             yield self._parts
+            self._connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._roll_back()
+            if error.sqlite_errorcode not in _NO_ROOM:
+                raise
+            raise NoRoom(str(error)) from error
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._roll_back()
             raise
-        self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # a full disk may have undone it already
+            self._connection.execute("ROLLBACK")
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         with self.transaction() as tx:
             return work(tx)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run work as one transaction away from the event loop, in the order of the calls; return what it returns."""
-        result = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._run, work))
+        """
+        Run work as one transaction away from the event loop, in the order of the calls; return what it returns.
+
+        :raises NoRoom: if the disk is full.
+        """
+        try:
+            result = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._run, work))
+        except NoRoom as error:
+            if not self.is_full:
+                log.critical("disk full: nothing opens until there is room", extra={"reason": str(error)})
+            self.is_full = True
+            raise
         self.committed.set()
         return result
+
+    async def write_or_keep(self, work: Callable[[Transaction], object]) -> None:
+        """Write, or keep the work until there is room; the oldest kept is lost when too much waits."""
+        try:
+            await self.write(work)
+        except NoRoom:
+            if len(self._kept) >= KEPT_MAX:
+                self._kept.popleft()
+                self.lost += 1
+                log.error("too much waits for room on the disk", extra={"lost": self.lost})
+            self._kept.append(work)
+
+    async def write_kept(self) -> None:
+        """
+        Find out whether there is room again after the disk was full, and write what waits for it, oldest first.
+
+        :raises NoRoom: if there is still none.
+        """
+        if self.is_full:
+            await self.write(lambda tx: tx.memory.take_and_return(ROOM_BYTES))
+            self.is_full = False
+            log.warning("the disk has room again")
+        while self._kept:
+            await self.write(self._kept[0])
+            self._kept.popleft()
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run work that changes nothing, away from the event loop, and return what it returns."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
     def disk_has_room(self) -> bool:
-        """Return whether the disk has the configured room left."""
-        return shutil.disk_usage(self._path.parent).free >= self._free_bytes_min
+        """Return whether the disk has the configured room left and took what was last written."""
+        return not self.is_full and shutil.disk_usage(self._path.parent).free >= self._free_bytes_min
 
     def close(self) -> None:
         """Finish what is being written and close the file."""

@@ -53,6 +53,8 @@ class GatewaySite:
     def __init__(self, folder: Path, *, broker: str = "iotcore", rtu: bool = False, **settings: Any) -> None:
         self.folder, self.broker_kind, self.rtu, self.settings = folder, broker, rtu, settings
         self.broker_port, self.line_port, self.control_port = free_port(), free_port(), free_port()
+        #: where the gateway finds the broker: a link that can be cut may stand in between
+        self.gateway_broker_port = settings.pop("gateway_broker_port", self.broker_port)
         self.key = Ed25519PrivateKey.generate()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.devices = settings.pop("devices", None) or [
@@ -106,7 +108,7 @@ class GatewaySite:
             *(f"{name} = {value}" for name, value in self.settings.items()),
             "[broker]",
             'host = "127.0.0.1"',
-            f"port = {self.broker_port}",
+            f"port = {self.gateway_broker_port}",
             "[command_keys]",
             f'{KID} = "{public_text(self.key.public_key())}"',
             "[[lines]]",

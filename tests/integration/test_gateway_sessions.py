@@ -106,6 +106,18 @@ class TestOneSession:
 
         assert site.state("dev_o1")["valve_open"]
 
+    def test_a_burst_pipe_ends_it_with_a_fault(self, site: GatewaySite, backend: FakeBackend) -> None:
+        run_water(site, backend, "ws_1")
+
+        site.do(do="fault", device="dev_o1", fault="burst_flow", on=True)
+        end = ended(backend, "ws_1")
+
+        assert end.stop_reason is StopReason.FAULT
+        assert end.evidence == "device_log"
+        agrees_with_device(site, end)
+        assert site.ends()[-1]["reason"] == "leak"
+        backend.wait_for_event(FaultRaised, device="dev_o1", fault=FaultCode.BURST_FLOW)
+
 
 class TestBrokenSites:
     def test_gateway_killed_mid_shower_closes_and_settles_once_after_restart(

@@ -377,3 +377,24 @@ class TestReaders:
         answer = Decision(request_id="rq", device="dev_o1", granted=False, reason="frozen", display="已挂失")
         run(bench.controller.decided(answer, "in"))
         assert bench.outlet.shown == ["已挂失"]
+
+
+class TestFlapping:
+    def test_a_flapping_fault_is_held_back_and_cleared_in_the_end(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            for number in range(60):
+                faults = frozenset({"TAMPER"}) if number % 2 == 0 else frozenset()
+                await bench.controller.set_device_faults(faults)
+            assert bench.registry.device("dev_o1").faults
+            bench.now_ms += 29_000
+            await bench.controller.cycle()
+            assert bench.registry.device("dev_o1").faults
+            bench.now_ms += 1_000
+            await bench.controller.cycle()
+
+        run(work())
+        assert not bench.registry.device("dev_o1").faults
+        assert bench.kinds().count("FaultRaised") == bench.kinds().count("FaultCleared") == 5

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.contract.commands import Command, OpenValve
 from gateway.contract.events import CommandRefused
+from gateway.contract.faults import FaultCode
 from gateway.contract.messages import Acknowledged, CommandMessage
 from gateway.contract.signing import Signed, sign
 from gateway.kit import Trace
@@ -15,9 +16,11 @@ from gateway.uplink import inbox as inbox_module
 from gateway.uplink.client import Received
 from gateway.uplink.inbox import Inbox
 from gateway.uplink.outbox import Outbox
+from gateway.uplink.own_faults import OwnFaults
 from gateway.uplink.verification import Audience
 from tests.fakes.gateway_port import Bench
 from tests.unit.gateway.uplink.test_outbox import FakePublisher
+from tests.unit.gateway.uplink.test_store import fill, make_room
 
 KEY = Ed25519PrivateKey.generate()
 TOPIC = "ct/v1/school/gw/down/"
@@ -28,12 +31,16 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.bench = Bench(folder)
+        self.own_faults = OwnFaults(
+            self.bench.store, clock=lambda: self.bench.now_ms, rows_max=1_000, records_per_session=4
+        )
         self.inbox = Inbox(
             audience=Audience(tenant="school", gateway="gw", devices=frozenset({"dev_o1"})),
             keys={"k1": KEY.public_key()},
             controllers={"dev_o1": self.bench.controller},
             store=self.bench.store,
             outbox=Outbox(FakePublisher(), self.bench.store, tenant="school", gateway="gw", resend_s=5),
+            own_faults=self.own_faults,
             clock=lambda: self.bench.now_ms,
             trace=Trace(None),
             not_before_ms=0,
@@ -137,3 +144,31 @@ class TestOthers:
         for _ in range(inbox_module.QUEUE_MAX + 7):
             desk.inbox.received(message(b"{}"))
         assert desk.inbox.rejected["overload"] == 7
+
+
+class TestClockSkew:
+    def test_is_noted_for_a_signed_command_only_and_until_one_fits(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        ahead = desk.bench.now_ms + 9_000
+        other = sign(
+            msgspec.json.decode(desk.signed(issued_at_ms=ahead).payload, type=Command),
+            key=Ed25519PrivateKey.generate(),
+            kid="k1",
+        )
+        desk.handle(message(wrapped(other)))
+        assert not desk.own_faults.has(FaultCode.CLOCK_SKEW)
+        desk.handle(message(wrapped(desk.signed(issued_at_ms=ahead))))
+        assert desk.own_faults.has(FaultCode.CLOCK_SKEW)
+        desk.handle(message(wrapped(desk.signed(cmd_id="cmd_2", sequence=2))))
+        assert not desk.own_faults.has(FaultCode.CLOCK_SKEW)
+
+
+class TestFullDisk:
+    def test_what_comes_in_does_not_end_the_inbox(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        fill(desk.bench.store)
+        desk.handle(*[message(wrapped(desk.signed(device=f"dev_{n}", cmd_id=f"cmd_{n}"))) for n in range(40)])
+        assert desk.bench.store.is_full
+        make_room(desk.bench.store)
+        asyncio.run(desk.bench.store.write_kept())
+        assert desk.refusals() == ["unknown_device"] * 40

@@ -1,0 +1,159 @@
+import asyncio
+from pathlib import Path
+
+from gateway.contract.commands import CloseValve
+from gateway.contract.events import CommandRefused, FaultRaised, RefusalCode, StopReason, ValveOpened, WaterSessionEnded
+from tests.fakes.gateway_port import Bench
+from tests.unit.gateway.sessions.test_controller import only, opening, run
+from tests.unit.gateway.uplink.test_store import append, fill, make_room
+
+
+class Working:
+    """A bench whose two tasks run, so that a task that dies shows."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    async def __aenter__(self) -> "Working":
+        self.tasks = [
+            asyncio.create_task(self.bench.controller.poll()),
+            asyncio.create_task(self.bench.controller.work()),
+        ]
+        return self
+
+    async def __aexit__(self, *trouble: object) -> None:
+        alive = [not task.done() for task in self.tasks]
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        assert alive == [True, True]
+
+    async def until(self, condition: object) -> None:
+        assert callable(condition)
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+
+class TestFullDisk:
+    def test_refuses_openings_and_says_so_when_there_is_room(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, rows_max=100_000)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            fill(bench.store)
+            await bench.store.write_or_keep(append)
+            async with Working(bench) as working:
+                for number in range(3):
+                    bench.controller.take(bench.order(opening(f"ws_{number}")))
+                await working.until(lambda: not bench.controller.is_busy())
+                asked_at = bench.registry.device("dev_o1").last_answer_at_ms
+                bench.now_ms += 1_000
+                await working.until(lambda: bench.registry.device("dev_o1").last_answer_at_ms > asked_at)
+            assert not bench.outlet.openings
+            make_room(bench.store)
+            await bench.store.write_kept()
+
+        run(work())
+        refused = [event for event in bench.events() if isinstance(event, CommandRefused)]
+        assert [event.subject_id for event in refused] == ["ws_0", "ws_1", "ws_2"]
+        assert {event.code for event in refused} == {RefusalCode.JOURNAL_FULL}
+
+    def test_an_ending_waits_in_the_devices_log(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, rows_max=100_000)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            await bench.controller.cycle()
+            fill(bench.store)
+            bench.outlet.run_water(90)
+            bench.outlet.end("VOLUME_LIMIT")
+            async with Working(bench) as working:
+                await working.until(lambda: bench.store.is_full)
+                assert bench.outlet.acked < 2
+                assert bench.controller.sessions
+                make_room(bench.store)
+                await bench.store.write_kept()
+                await working.until(lambda: not bench.controller.sessions)
+
+        run(work())
+        end = only(bench, WaterSessionEnded)
+        assert (end.stop_reason, end.closing_pulses, end.evidence) == (StopReason.VOLUME_LIMIT, 1_090, "device_log")
+        assert bench.outlet.acked == 2
+
+    def test_a_restart_meanwhile_loses_no_ending(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, rows_max=100_000)
+
+        async def before() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            fill(bench.store)
+            bench.outlet.end("VOLUME_LIMIT")
+            async with Working(bench) as working:
+                await working.until(lambda: bench.store.is_full)
+
+        run(before())
+        bench.store.close()
+        bench.start()
+        run(bench.controller.cycle())
+        assert only(bench, WaterSessionEnded).stop_reason is StopReason.VOLUME_LIMIT
+
+    def test_closing_does_not_wait_for_room(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, rows_max=100_000)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            await bench.controller.cycle()
+            fill(bench.store)
+            await bench.controller.obey(bench.order(CloseValve(water_session_id="ws_1", stop_reason="card")))
+            assert not bench.outlet.now.is_open
+            make_room(bench.store)
+            await bench.store.write_kept()
+            await bench.controller.cycle()
+            await bench.controller.cycle()
+
+        run(work())
+        assert only(bench, WaterSessionEnded).stop_reason is StopReason.CARD
+        with bench.store.transaction() as tx:
+            assert not tx.memory.sessions()
+            assert tx.memory.device("dev_o1").last_sequence == 2
+
+    def test_water_whose_opening_cannot_be_written_is_closed(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, rows_max=100_000)
+        real_open = bench.outlet.open
+
+        async def filling(asked: object) -> object:
+            fill(bench.store)
+            return await real_open(asked)  # type: ignore[arg-type]
+
+        bench.outlet.open = filling  # type: ignore[method-assign, assignment]
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            bench.outlet.run_water(10)
+            async with Working(bench) as working:
+                await working.until(lambda: not bench.outlet.now.is_open)
+                make_room(bench.store)
+                await working.until(lambda: not bench.controller.sessions)
+
+        run(work())
+        assert "ValveOpened" not in bench.kinds()
+        assert only(bench, WaterSessionEnded).closing_pulses == 1_010
+
+    def test_a_fault_is_told_when_there_is_room(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, rows_max=100_000)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            fill(bench.store)
+            bench.outlet.silent = True
+            async with Working(bench) as working:
+                await working.until(lambda: bench.registry.device("dev_o1").state == "silent")
+                bench.outlet.silent = False
+                await working.until(lambda: bench.registry.device("dev_o1").state == "online")
+
+        run(work())
+        assert not [event for event in bench.events() if isinstance(event, FaultRaised | ValveOpened)]
