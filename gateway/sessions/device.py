@@ -209,6 +209,7 @@ class DeviceController:
             log.warning("device silent", extra={"device": self.device_id, "reason": str(error)})
             self._in.registry.set_state(self.device_id, "silent", f"{error}")
             await self.set_faults(self._device_faults | {FaultCode.DEVICE_SILENT}, str(error))
+        await self._settle_faults()
         self.identity = None  # whoever answers next must say who it is
 
     async def set_device_faults(self, names: frozenset[str]) -> None:

@@ -2,8 +2,8 @@
 A fault that comes and goes must not fill the journal.
 
 What begins is reported at once. Its end is reported at once too, as long as the fault has not begun more than a few
-times lately; from then on it counts as there until it has stayed away for a while, twice as long with each further
-beginning. So a fault that flaps at any pace costs a bounded number of records, and one that is over is cleared.
+times lately; from then on it counts as there until it has stayed away for half a minute, for a minute, at most for two.
+So a fault that flaps at any pace costs a bounded number of records, and one that is over is cleared.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from gateway.contract.faults import FaultCode
 RAISES_MAX = 4
 WINDOW_MS = 10 * 60_000
 STABLE_MS = 30_000
-STABLE_MS_MAX = 10 * 60_000
+STABLE_MS_MAX = 4 * STABLE_MS
 
 
 def hold_ms(raises: int) -> int:

@@ -2,7 +2,8 @@ import asyncio
 from pathlib import Path
 
 from gateway.contract.commands import CloseValve
-from gateway.contract.events import CommandRefused, FaultRaised, RefusalCode, StopReason, ValveOpened, WaterSessionEnded
+from gateway.contract.events import CommandRefused, FaultRaised, RefusalCode, StopReason, WaterSessionEnded
+from gateway.contract.faults import FaultCode
 from tests.fakes.gateway_port import Bench
 from tests.unit.gateway.sessions.test_controller import only, opening, run
 from tests.unit.gateway.uplink.test_store import append, fill, make_room
@@ -152,8 +153,10 @@ class TestFullDisk:
             bench.outlet.silent = True
             async with Working(bench) as working:
                 await working.until(lambda: bench.registry.device("dev_o1").state == "silent")
-                bench.outlet.silent = False
-                await working.until(lambda: bench.registry.device("dev_o1").state == "online")
+                make_room(bench.store)
+                await bench.store.write_kept()
+                bench.now_ms += 1_000
+                await working.until(lambda: "FaultRaised" in bench.kinds())
 
         run(work())
-        assert not [event for event in bench.events() if isinstance(event, FaultRaised | ValveOpened)]
+        assert only(bench, FaultRaised).fault is FaultCode.DEVICE_SILENT
