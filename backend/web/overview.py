@@ -107,6 +107,14 @@ def path_name(places: dict[str, Place], place_id: str, language: str) -> str:
     return " · ".join(reversed(names))
 
 
+def around(places: dict[str, Place], device: Device, language: str) -> str:
+    """Return where a device is, without the outlet or door that the device itself names."""
+    place = places.get(device.place_id)
+    if place is not None and place.kind in ("outlet", "door") and place.parent_id is not None:
+        return path_name(places, place.parent_id, language)
+    return path_name(places, device.place_id, language)
+
+
 def is_online(device: Device, gateway: fleet.Gateway, now: datetime) -> bool:
     """Return whether a device could be used now, faults aside."""
     return fleet_rules.opening_obstacle(device, gateway, now) != "outlet_offline"
@@ -170,7 +178,7 @@ def overview(conn: Connection, tenant: Tenant, hub: LiveHub, *, language: str, n
     running = tuple(
         RunningRow(
             device=by_device[session.device_id],
-            place=path_name(by_id, by_device[session.device_id].place_id, language),
+            place=around(by_id, by_device[session.device_id], language),
             session=session,
             figures=figures(
                 hub, session, tariffs.version(conn, tenant_id, session.tariff_id, session.tariff_version), now
@@ -183,7 +191,7 @@ def overview(conn: Connection, tenant: Tenant, hub: LiveHub, *, language: str, n
         FaultLine(
             fault,
             by_device.get(fault.device_id),
-            path_name(by_id, by_device[fault.device_id].place_id, language) if fault.device_id in by_device else "",
+            around(by_id, by_device[fault.device_id], language) if fault.device_id in by_device else "",
         )
         for fault in fleet.open_faults(conn, tenant_id)
     )

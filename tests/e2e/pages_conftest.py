@@ -58,6 +58,13 @@ class Served:
     telemetry: HandTelemetry
 
 
+@dataclass(frozen=True)
+class Address:
+    """Pages that something else serves."""
+
+    url: str
+
+
 @contextmanager
 def serve(folder: Path) -> Iterator[Served]:
     """Yield a freshly seeded school, served on a free port of the loopback."""
@@ -116,14 +123,16 @@ class Watched:
 
 @contextmanager
 def visit(
-    opened: Browser, served: Served, *, login: str = "", size: dict[str, int] | None = None, language: str = "zh-CN",
-    scripts: bool = True, dark: bool = False, expect_errors: bool = False,
+    opened: Browser, served: Served | Address, *, login: str = "", password: str = PASSWORD,
+    size: dict[str, int] | None = None, language: str = "zh-CN", scripts: bool = True, dark: bool = False,
+    expect_errors: bool = False, scale: int = 1,
 ) -> Iterator[Page]:  # fmt: skip
     """Yield a page, signed in if a login is given; fail at the end if the page complained or asked another host."""
     context = opened.new_context(
         viewport=size or PHONE,  # type: ignore[arg-type]
         locale=language,
         java_script_enabled=scripts,
+        device_scale_factor=scale,
         color_scheme="dark" if dark else "light",
     )
     watched = Watched(context, [])
@@ -134,17 +143,22 @@ def visit(
     )
     page = watched.page()
     if login:
-        sign_in(page, served, login)
+        sign_in(page, served, login, password)
     yield page
     context.close()
     assert not foreign, f"the page asked elsewhere: {foreign}"
     assert expect_errors or not watched.complaints, watched.complaints
 
 
-def sign_in(page: Page, served: Served, login: str) -> None:
+def sign_in(page: Page, served: Served | Address, login: str, password: str = PASSWORD) -> None:
     """Sign somebody in through the form."""
     page.goto(f"{served.url}/login")
+    fill_sign_in(page, login, password)
+
+
+def fill_sign_in(page: Page, login: str, password: str) -> None:
+    """Fill in the form that is shown, and wait until it has led elsewhere."""
     page.locator("input[name=login]").fill(login)
-    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").fill(password)
     page.locator("form[action='/login'] button").click()
     page.wait_for_url(lambda url: "/login" not in url)

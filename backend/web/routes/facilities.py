@@ -12,7 +12,7 @@ from backend.tenants import service as tenants
 from backend.water_sessions import service as water_sessions
 from backend.web.charts.line import line
 from backend.web.live import LiveHub
-from backend.web.overview import is_online, overview, path_name
+from backend.web.overview import around, is_online, overview
 from backend.web.signed_in import Here, SentForm, require
 from backend.web.streams import stream
 
@@ -83,7 +83,7 @@ def devices(here: Here, request: Request, found: Staff, q: str = "", state: str 
         gateways = {gateway.gateway_id: gateway for gateway in fleet.gateways(conn, found.tenant_id)}
     rows = []
     for device in everything:
-        place = path_name(places, device.place_id, language)
+        place = around(places, device, language)
         # A gateway that is gone says nothing about its devices: the last word it had is not today's state.
         known = device.state if is_online(device, gateways[device.gateway_id], now) else "silent"
         text = " ".join((device.device_id, device.name, device.name_en, place, known, *device.faults)).lower()

@@ -11,7 +11,7 @@ from backend.cardholders.types import SignIn
 from backend.fleet import service as fleet
 from backend.fleet.types import Device
 from backend.web import words
-from backend.web.overview import is_online, path_name
+from backend.web.overview import around, is_online
 from backend.web.signed_in import Here, Site, require
 from backend.web.streams import stream
 
@@ -35,8 +35,7 @@ def doors(here: Here, request: Request, found: Desk) -> Response:
     with here.backend.db.read() as conn:
         places = {place.place_id: place for place in fleet.places(conn, found.tenant_id)}
         rows = [
-            (device, path_name(places, device.place_id, language))
-            for device in fleet.devices(conn, found.tenant_id, kind="door")
+            (device, around(places, device, language)) for device in fleet.devices(conn, found.tenant_id, kind="door")
         ]
     return here.pages.render(request, "staff/doors.html", now=here.now, nav="gate", rows=rows)
 
