@@ -1,4 +1,9 @@
-"""Everything else on the wire: births, telemetry that may be dropped, health with evidence, taps and their answers."""
+"""
+Everything else on the wire: births, telemetry that may be dropped, health with evidence, taps and their answers.
+
+Births, health and taps travel signed by the gateway, acknowledgements signed by the tenant's command key (`Signed` with
+one of these inside), because they decide over money, water or records. Telemetry and the broker's last will do not.
+"""
 
 from enum import StrEnum
 

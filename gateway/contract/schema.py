@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.contract import CONTRACT_VERSION, commands, events, messages
+from gateway.contract.signing import Signed
 from gateway.contract.topics import DOWN_EXPIRY_S, Down, Up
 
 _HERE = Path(__file__).parent
@@ -19,14 +20,14 @@ ASYNCAPI_PATH = _HERE / "asyncapi.json"
 
 #: What travels on each topic; the signed ones carry the second type inside.
 CHANNELS: dict[Up | Down, tuple[type[msgspec.Struct], type[msgspec.Struct] | None, str]] = {
-    Up.HELLO: (messages.Hello, None, "A gateway was born or reconnected."),
+    Up.HELLO: (Signed, messages.Hello, "A gateway was born or reconnected."),
     Up.GONE: (messages.Gone, None, "Last will: the gateway's connection is lost."),
     Up.EVENT: (messages.EventBatch, events.JournalRecord, "Money-bearing events, journaled until acknowledged."),
     Up.TELEMETRY: (messages.TelemetryBatch, None, "Live samples; may be dropped, never billed."),
-    Up.HEALTH: (messages.HealthReport, None, "Health of every device with evidence and age."),
-    Up.PRESENT: (messages.CredentialPresented, None, "Request: someone tapped or showed a code (reply on decision)."),
+    Up.HEALTH: (Signed, messages.HealthReport, "Health of every device with evidence and age."),
+    Up.PRESENT: (Signed, messages.CredentialPresented, "Request: someone tapped or showed a code (reply on decision)."),
     Down.COMMAND: (messages.CommandMessage, commands.Command, "Signed command for one device; never retained."),
-    Down.ACK: (messages.Acknowledged, None, "The backend has committed journal records up to a sequence."),
+    Down.ACK: (Signed, messages.Acknowledged, "The backend has committed journal records up to a sequence."),
     Down.DECISION: (messages.Decision, None, "Response to a presented credential."),
 }
 
@@ -53,13 +54,13 @@ def asyncapi() -> dict[str, Any]:
     message_objects: dict[str, Any] = {}
     for kind, (outer, inner, summary) in CHANNELS.items():
         direction = "up" if isinstance(kind, Up) else "down"
-        name = outer.__name__
+        name = f"Signed{inner.__name__}" if outer is Signed and inner is not None else outer.__name__
         about = summary if inner is None else f"{summary} Each signed payload is a {inner.__name__}."
         message_objects[name] = {
             "name": name,
             "contentType": "application/json",
             "summary": about,
-            "payload": {"$ref": f"#/components/schemas/{name}"},
+            "payload": {"$ref": f"#/components/schemas/{outer.__name__}"},
         }
         channels[kind.value] = {
             "address": f"ct/v1/{{tenant}}/{{gateway}}/{direction}/{kind.value}",

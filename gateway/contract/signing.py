@@ -37,6 +37,18 @@ def sign(message: msgspec.Struct, *, key: Ed25519PrivateKey, kid: str) -> Signed
     return Signed(kid=kid, payload=payload.decode(), signature=base64.b64encode(key.sign(payload)).decode())
 
 
+def decode(raw: bytes | str, as_type: type[T]) -> T:
+    """
+    Return a message read from JSON; every way in which bytes can fail to be one is the same refusal.
+
+    :raises SignatureRefused: `malformed`, also for broken UTF-8 and for nesting deeper than any message.
+    """
+    try:
+        return msgspec.json.decode(raw, type=as_type)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise SignatureRefused("malformed", f"not readable: {error}") from error
+
+
 def verify(signed: Signed, *, keys: dict[str, Ed25519PublicKey], as_type: type[T]) -> T:
     """
     Return the payload, decoded, if one of the known keys signed exactly these bytes.
@@ -48,15 +60,12 @@ def verify(signed: Signed, *, keys: dict[str, Ed25519PublicKey], as_type: type[T
     key = keys.get(signed.kid)
     if key is None:
         raise SignatureRefused("unknown_key", f"no key is known as {signed.kid!r}")
-    payload = signed.payload.encode()
     try:
+        payload = signed.payload.encode()
         key.verify(base64.b64decode(signed.signature, validate=True), payload)
     except (InvalidSignature, binascii.Error, ValueError) as error:
         raise SignatureRefused("bad_signature", "the signature does not fit the payload") from error
-    try:
-        return msgspec.json.decode(payload, type=as_type)
-    except msgspec.MsgspecError as error:
-        raise SignatureRefused("malformed", f"signed, but not readable: {error}") from error
+    return decode(payload, as_type)
 
 
 def public_text(key: Ed25519PublicKey) -> str:

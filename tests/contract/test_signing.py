@@ -12,6 +12,7 @@ from gateway.contract.commands import Command, OpenValve
 from gateway.contract.signing import (
     SignatureRefused,
     Signed,
+    decode,
     load_or_create_key,
     public_from_text,
     public_text,
@@ -98,3 +99,14 @@ class TestLoadOrCreateKey:
         load_or_create_key(tmp_path / "k.key")
 
         assert (tmp_path / "k.key").stat().st_mode & 0o077 == 0
+
+
+class TestDecode:
+    @pytest.mark.parametrize(
+        "raw", [b"", b"\xff\xfe", b"{", b"null", b"[" * 100_000, '{"kid":"\ud800"}', b'{"kid":"\xc3\x28"}']
+    )
+    def test_refuses_whatever_is_no_message_in_one_way(self, raw: bytes | str) -> None:
+        with pytest.raises(SignatureRefused) as refused:
+            decode(raw, Signed)
+
+        assert refused.value.code == "malformed"

@@ -26,4 +26,3 @@ class TestVolumeMl:
     def test_refuses_a_k_factor_that_is_not_positive(self, k: int) -> None:
         with pytest.raises(InvalidKFactor):
             volume_ml(pulses=1, k_factor_pulses_per_m3=k)
-
