@@ -276,7 +276,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--broker", choices=["iotcore", "mosquitto"], default="iotcore")
     parser.add_argument("--database", default="", help="a SQLAlchemy URL; default: SQLite in the state folder")
     parser.add_argument(
-        "--state", type=Path, help="folder to keep everything in (default: var/demo; headless: a fresh one)"
+        "--state", type=Path, help="folder to keep everything in (default: var/demo-SEED; headless: a fresh one)"
     )
     parser.add_argument("--port", type=int, help="port of the pages; 0: any free one (default 8080; headless: 0)")
     parser.add_argument("--no-people", action="store_true", help="nobody comes by; you are alone with the outlets")
@@ -290,7 +290,7 @@ def run(given: argparse.Namespace) -> int:
         console.print("--showers must be at least 1")
         return 2
     with tempfile.TemporaryDirectory(prefix="campustap-demo-", ignore_cleanup_errors=True) as fresh:
-        folder = given.state or (Path(fresh) if given.headless else Path("var/demo"))
+        folder = given.state or (Path(fresh) if given.headless else Path("var") / f"demo-{given.seed}")
         size = PlanSize(idle_limit_s=4 if given.headless else 30)
         port = given.port if given.port is not None else (0 if given.headless else _PORT)
         if port and listening(port):

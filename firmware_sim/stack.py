@@ -244,6 +244,9 @@ class Stack:
             public_keys={gateway: key["public_key"] for gateway, key in keys.items()}, now=datetime.now(UTC),
         )  # fmt: skip
         plan_file = self.folder / "plan.json"
+        if plan_file.exists():  # a school keeps its tariffs and grants; only addresses change from run to run
+            kept = json.loads(plan_file.read_text(encoding="utf-8"))
+            self.plan |= {name: kept[name] for name in ("tariffs", "grants")}
         plan_file.write_text(json.dumps(self.plan, ensure_ascii=False, indent=1), encoding="utf-8")
         self._once(self._program("campustap"), "migrate")
         self._once(self._program("campustap"), "tenant", "seed", str(plan_file), "--out", str(self.folder))

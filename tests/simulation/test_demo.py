@@ -13,6 +13,15 @@ import httpx
 import psutil
 import pytest
 
+#: runs the demonstration with a plan made an hour later; only the plan's own clock moves
+_LATER = """
+import sys
+from datetime import timedelta
+from firmware_sim import cli, stack
+made = stack.build_plan
+stack.build_plan = lambda **given: made(**given | {"now": given["now"] + timedelta(hours=1)})
+sys.exit(cli.main(sys.argv[1:]))
+"""
 _PROGRAM = str(Path(sys.executable).parent / "campustap-sim")
 
 
@@ -46,6 +55,26 @@ class TestHeadless:
 
         assert done.returncode == 2
         assert arguments[0] in done.stdout + done.stderr
+
+
+class TestSecondRun:
+    def test_finds_the_school_of_the_first_an_hour_later(self, tmp_path: Path) -> None:
+        """What the first run kept is taken up again; nobody's money is doubled and no sticker changes."""
+        arguments = [_PROGRAM, "demo", "--headless", "--showers", "2", "--seed", "5", "--state", str(tmp_path)]
+        first = subprocess.run(arguments, capture_output=True, text=True, timeout=90, check=False)
+        assert first.returncode == 0, first.stdout[-3_000:]
+        kept = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
+        plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+
+        second = subprocess.run(
+            [sys.executable, "-c", _LATER, *arguments[1:]], capture_output=True, text=True, timeout=90, check=False
+        )
+
+        assert second.returncode == 0, second.stdout[-3_000:] + second.stderr[-2_000:]
+        again = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
+        assert again["stickers"].keys() == kept["stickers"].keys()
+        assert [entry["password"] for entry in again["logins"]] == [entry["password"] for entry in kept["logins"]]
+        assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["tariffs"] == plan["tariffs"]
 
 
 class TestInteractive:
