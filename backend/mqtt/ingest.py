@@ -9,26 +9,26 @@ nothing is acknowledged, and everything comes again.
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from backend.errors import BackendError
 from backend.fleet import service as fleet
-from backend.mqtt import dispatch, repository
+from backend.mqtt import dispatch, envelopes, repository
 from backend.mqtt.client import Incoming
 from backend.outbox import service as outbox
 from backend.water_sessions.context import Context
 from gateway.contract import topics
 from gateway.contract.events import JournalRecord
 from gateway.contract.messages import EventBatch, Gone, HealthReport, Hello
-from gateway.contract.signing import SignatureRefused, Signed, public_from_text, verify
+from gateway.contract.signing import SignatureRefused, Signed, decode, verify
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ POISON = (
     IntegrityError,
 )
 _PARKED_PER_TURN = 100
+_SEQUENCE_MAX = 2**63 - 1
+_EPOCH = re.compile(r"[a-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,13 @@ class _Batch:
     now: datetime
     keys: dict[tuple[str, str], Ed25519PublicKey | None] = field(default_factory=dict)
     touched: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    distrusted: set[tuple[str, str]] = field(default_factory=set)
 
     def key_of(self, tenant_id: str, gateway_id: str) -> Ed25519PublicKey | None:
         """Return a known gateway's public key, or None."""
         at = (tenant_id, gateway_id)
         if at not in self.keys:
-            try:
-                self.keys[at] = public_from_text(fleet.gateway(self.conn, *at).public_key)
-            except (fleet.GatewayUnknown, ValueError):
-                self.keys[at] = None
+            self.keys[at] = envelopes.key_of(self.conn, *at)
         return self.keys[at]
 
     def reject(self, tenant_id: str, gateway_id: str, kind: str, reason: str, sample: str) -> None:
@@ -90,6 +90,14 @@ class _Batch:
             now=self.now,
         )
 
+    def refuse(self, address: topics.Address, kind: str, refusal: SignatureRefused, sample: str) -> None:
+        """Count a message that is not what a gateway signed; outlets behind a strange key count as unreachable."""
+        self.reject(address.tenant, address.gateway, kind, refusal.code, sample)
+        at = (address.tenant, address.gateway)
+        if refusal.code in envelopes.NOT_ITS_KEY and at not in self.distrusted:
+            self.distrusted.add(at)
+            fleet.distrust(self.conn, *at)
+
 
 def reason_of(error: Exception) -> str:
     """Return the stable word for what went wrong."""
@@ -97,7 +105,9 @@ def reason_of(error: Exception) -> str:
 
 
 def sample_of(message: Incoming) -> str:
-    """Return the beginning of a message, readable."""
+    """Return the beginning of a message, readable; of a tap only its topic, for it carries a card's number."""
+    if topics.Up.PRESENT.value in message.topic:
+        return message.topic
     return f"{message.topic} {message.payload[:200].decode(errors='replace')}"
 
 
@@ -117,10 +127,8 @@ def handle(ctx: Context, messages: Sequence[Incoming]) -> list[Ack]:
             try:
                 with conn.begin_nested():
                     _handle_one(batch, address, message)
-            except msgspec.MsgspecError as error:
-                batch.reject(
-                    address.tenant, address.gateway, address.kind, "malformed", f"{error} {sample_of(message)}"
-                )
+            except SignatureRefused as refusal:
+                batch.refuse(address, address.kind, refusal, f"{refusal} {sample_of(message)}")
             except POISON as error:
                 batch.reject(address.tenant, address.gateway, address.kind, reason_of(error), sample_of(message))
         _handle_records(batch, addressed)
@@ -153,21 +161,25 @@ class WrongSender(BackendError):
 def _handle_one(batch: _Batch, address: topics.Address, message: Incoming) -> None:
     """Handle a message that is not journaled; event batches are only checked to be readable."""
     conn, tenant_id, gateway_id = batch.conn, address.tenant, address.gateway
+    key = batch.key_of(tenant_id, gateway_id)
+    assert key is not None, "only known gateways get here"
     if address.kind == topics.Up.HELLO:
-        hello = msgspec.json.decode(message.payload, type=Hello)
+        hello = envelopes.opened(message.payload, gateway_id=gateway_id, key=key, as_type=Hello)
         _check_sender(hello.gateway, gateway_id)
+        if not _EPOCH.fullmatch(hello.journal_epoch) or not 0 <= hello.journal_sequence <= _SEQUENCE_MAX:
+            raise SignatureRefused("malformed", "no journal can stand there")
         fleet.record_hello(conn, tenant_id, hello, batch.now)
-        batch.touched[tenant_id, gateway_id, hello.journal_epoch[:64]] = None
+        batch.touched[tenant_id, gateway_id, hello.journal_epoch] = None
     elif address.kind == topics.Up.GONE:
-        _check_sender(msgspec.json.decode(message.payload, type=Gone).gateway, gateway_id)
+        _check_sender(decode(message.payload, Gone).gateway, gateway_id)
         fleet.record_gone(conn, tenant_id, gateway_id, batch.now)
     elif address.kind == topics.Up.HEALTH:
-        report = msgspec.json.decode(message.payload, type=HealthReport)
+        report = envelopes.opened(message.payload, gateway_id=gateway_id, key=key, as_type=HealthReport)
         _check_sender(report.gateway, gateway_id)
         for device_id in fleet.record_health(conn, tenant_id, report, batch.now):
             batch.reject(tenant_id, gateway_id, "health", "unknown_device", device_id)
     elif address.kind == topics.Up.EVENT:
-        msgspec.json.decode(message.payload, type=EventBatch)
+        decode(message.payload, EventBatch)
 
 
 def _check_sender(named: str, gateway_id: str) -> None:
@@ -182,8 +194,8 @@ def _handle_records(batch: _Batch, addressed: Sequence[tuple[topics.Address, Inc
         if address.kind != topics.Up.EVENT:
             continue
         try:
-            signed_records = msgspec.json.decode(message.payload, type=EventBatch).records
-        except msgspec.MsgspecError:
+            signed_records = decode(message.payload, EventBatch).records
+        except SignatureRefused:
             continue  # counted already
         for signed in signed_records:
             record = _verified(batch, address, signed)
@@ -203,9 +215,9 @@ def _verified(batch: _Batch, address: topics.Address, signed: Signed) -> Journal
     try:
         record = verify(signed, keys={address.gateway: key}, as_type=JournalRecord)
     except SignatureRefused as refusal:
-        batch.reject(address.tenant, address.gateway, "record", refusal.code, signed.payload)
+        batch.refuse(address, "record", refusal, signed.payload)
         return None
-    well_formed = record.sequence >= 1 and 0 < len(record.epoch) <= 64
+    well_formed = 0 < record.sequence <= _SEQUENCE_MAX and _EPOCH.fullmatch(record.epoch) is not None
     if (record.tenant, record.gateway) != (address.tenant, address.gateway) or not well_formed:
         reason = "wrong_audience" if well_formed else "malformed"
         batch.reject(address.tenant, address.gateway, "record", reason, signed.payload)
@@ -218,14 +230,22 @@ def _accept(batch: _Batch, record: JournalRecord, payload: str) -> None:
     conn, kind = batch.conn, record.event.__struct_config__.tag
     at = (record.tenant, record.gateway, record.epoch, record.sequence)
     sha256 = hashlib.sha256(payload.encode()).hexdigest()
+    parked_epoch = record.epoch
     try:
-        if not outbox.accept_record(conn, *at, sha256, batch.now):
-            return
+        with conn.begin_nested():
+            if not outbox.accept_record(conn, *at, sha256, batch.now):
+                return
+            if not outbox.continues_chain(conn, *at, record.previous_sha256):
+                batch.reject(record.tenant, record.gateway, str(kind), "broken_chain", payload)
     except outbox.ConflictingRecord as conflict:
+        # a journal file that was put back: what it says still happened, and events are taken once per session
+        parked_epoch = f"conflict_{sha256[:48]}"
+        if not outbox.accept_record(
+            conn, record.tenant, record.gateway, parked_epoch, record.sequence, sha256, batch.now
+        ):
+            return
+        log.error("conflicting record", extra={"gateway": record.gateway, "epoch": record.epoch, "sequence": at[3]})
         batch.reject(record.tenant, record.gateway, str(kind), conflict.code, payload)
-        return
-    if not outbox.continues_chain(conn, *at, record.previous_sha256):
-        batch.reject(record.tenant, record.gateway, str(kind), "broken_chain", payload)
     try:
         with conn.begin_nested():
             dispatch.event(conn, batch.ctx, record.tenant, record.gateway, record.event, batch.now)
@@ -237,7 +257,7 @@ def _accept(batch: _Batch, record: JournalRecord, payload: str) -> None:
             conn,
             tenant_id=record.tenant,
             gateway_id=record.gateway,
-            epoch=record.epoch,
+            epoch=parked_epoch,
             sequence=record.sequence,
             payload=payload,
             reason=f"{reason}: {error}",
@@ -255,7 +275,7 @@ def retry_parked(ctx: Context) -> int:
             outbox.take_turn(conn, parked.tenant_id)
             if not outbox.still_parked(conn, parked):
                 continue
-            record = msgspec.json.decode(parked.payload, type=JournalRecord)
+            record = decode(parked.payload, JournalRecord)
             try:
                 with conn.begin_nested():
                     dispatch.event(conn, ctx, record.tenant, record.gateway, record.event, now)

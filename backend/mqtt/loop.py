@@ -15,7 +15,8 @@ import msgspec
 from sqlalchemy.exc import OperationalError
 
 from backend.errors import BackendError
-from backend.mqtt import dispatch, ingest, repository
+from backend.fleet import service as fleet
+from backend.mqtt import dispatch, envelopes, ingest, repository
 from backend.mqtt.client import BrokerLink, Incoming
 from backend.mqtt.trace import Trace
 from backend.outbox import service as outbox
@@ -24,7 +25,8 @@ from backend.water_sessions import service as water_sessions
 from backend.water_sessions import taps
 from backend.water_sessions.context import Context
 from gateway.contract import topics
-from gateway.contract.messages import Acknowledged, CredentialPresented, Decision
+from gateway.contract.messages import CredentialPresented, Decision
+from gateway.contract.signing import SignatureRefused
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +94,9 @@ class WorkerLoop:
             del self._held[: len(chunk)]
             handled += len(chunk)
             for ack in acks:
-                payload = msgspec.json.encode(Acknowledged(epoch=ack.epoch, acked_through=ack.acked_through))
+                payload = envelopes.acknowledgement(
+                    self.ctx, ack.tenant_id, epoch=ack.epoch, acked_through=ack.acked_through
+                )
                 topic = topics.down(ack.tenant_id, ack.gateway_id, topics.Down.ACK)
                 self.link.publish(topic, payload, expiry_s=topics.DOWN_EXPIRY_S)
             if self._held:
@@ -102,10 +106,17 @@ class WorkerLoop:
     def _answer(self, message: Incoming) -> None:
         """Answer a tap, or count it as rejected."""
         address = topics.parse(message.topic)
+        with self.ctx.db.read() as conn:
+            key = envelopes.key_of(conn, address.tenant, address.gateway)
+        if key is None:
+            self._reject(address, "unknown_gateway", message)
+            return
         try:
-            presented = msgspec.json.decode(message.payload, type=CredentialPresented)
-        except msgspec.MsgspecError:
-            self._reject(address, "malformed", message)
+            presented = envelopes.opened(
+                message.payload, gateway_id=address.gateway, key=key, as_type=CredentialPresented
+            )
+        except SignatureRefused as refusal:
+            self._reject(address, refusal.code, message)
             return
         self.trace.mark("presented_received", request_id=presented.request_id, device=presented.device)
         if message.retained:
@@ -124,16 +135,18 @@ class WorkerLoop:
 
     def _publish_decision(self, address: topics.Address, message: Incoming, decision: Decision) -> None:
         own = topics.down(address.tenant, address.gateway, topics.Down.DECISION)
-        asked = message.response_topic
-        topic = asked if asked.startswith(own.removesuffix(topics.Down.DECISION.value)) else own
+        if message.response_topic not in ("", own):
+            log.warning("answer asked for elsewhere", extra={"gateway": f"{address.tenant}/{address.gateway}"})
         payload = msgspec.json.encode(decision)
-        self.link.publish(topic, payload, expiry_s=_DECISION_EXPIRY_S, correlation=message.correlation)
+        self.link.publish(own, payload, expiry_s=_DECISION_EXPIRY_S, correlation=message.correlation)
         if decision.command is not None:
             self.trace.mark("command_published", request_id=decision.request_id, device=decision.device)
 
     def _reject(self, address: topics.Address, reason: str, message: Incoming) -> None:
         log.warning("tap rejected", extra={"gateway": f"{address.tenant}/{address.gateway}", "reason": reason})
         with self.ctx.db.write() as conn:
+            if reason in envelopes.NOT_ITS_KEY:
+                fleet.distrust(conn, address.tenant, address.gateway)
             repository.count_rejected(
                 conn,
                 tenant_id=address.tenant,

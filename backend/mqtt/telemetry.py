@@ -4,11 +4,10 @@ import logging
 import threading
 from collections.abc import Callable
 
-import msgspec
-
 from backend.mqtt.client import BrokerLink
 from gateway.contract import topics
 from gateway.contract.messages import MeterSampled, TelemetryBatch
+from gateway.contract.signing import SignatureRefused, decode
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +44,8 @@ class BrokerTelemetry:
             for message in messages:
                 try:
                     address = topics.parse(message.topic)
-                    samples = msgspec.json.decode(message.payload, type=TelemetryBatch).samples
-                except (topics.MalformedTopic, msgspec.MsgspecError):
+                    samples = decode(message.payload, TelemetryBatch).samples
+                except (topics.MalformedTopic, SignatureRefused):
                     self.malformed += 1
                     continue
                 on_samples(address.tenant, samples)

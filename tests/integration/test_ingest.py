@@ -28,7 +28,9 @@ from backend.water_sessions.types import WaterSession
 from gateway.contract import topics
 from gateway.contract.events import Event
 from gateway.contract.messages import Acknowledged, CommandMessage, Decision
+from gateway.contract.signing import Signed, decode, verify
 from tests.unit.backend.mqtt.test_ingest import Journal, events
+from tests.unit.backend.mqtt.test_ingest import message as told
 from tests.unit.backend.water_sessions.world import GATEWAY, OUTLET, START_MINOR, TENANT, World, health
 
 pytestmark = pytest.mark.timeout(120)
@@ -88,7 +90,9 @@ class Gateway:
     def _take(self, message: Incoming) -> None:
         kind = topics.parse(message.topic).kind
         if kind == topics.Down.ACK:
-            ack = msgspec.json.decode(message.payload, type=Acknowledged)
+            kid, key = self.world.ctx.signing(TENANT)
+            signed = decode(message.payload, Signed)
+            ack = verify(signed, keys={kid: key.public_key()}, as_type=Acknowledged)
             self.acked_through = max(self.acked_through, ack.acked_through if ack.epoch == "ep1" else 0)
         elif kind == topics.Down.DECISION:
             self.decisions.append((msgspec.json.decode(message.payload, type=Decision), message.correlation))
@@ -180,9 +184,7 @@ class TestWorker:
         worker = start_worker()
         world.now = utc_now()
         presented = world.tap("ann", request_id="rq_tap")
-        message = Incoming(
-            topics.up(TENANT, GATEWAY, topics.Up.PRESENT), msgspec.json.encode(presented), correlation=b"rq_tap"
-        )
+        message = replace(told(topics.Up.PRESENT, presented), correlation=b"rq_tap")
 
         def answered() -> bool:
             if not gateway.decisions:

@@ -13,12 +13,22 @@ from backend.fleet import service as fleet
 from backend.mqtt import ingest, repository
 from backend.mqtt.client import Incoming
 from backend.outbox import service as outbox
+from backend.water_sessions import service as water_sessions
 from backend.water_sessions.machine import State
 from gateway.contract import topics
 from gateway.contract.events import Event, JournalRecord
-from gateway.contract.messages import EventBatch
+from gateway.contract.messages import CredentialPresented, EventBatch, Gone, HealthReport, Hello
 from gateway.contract.signing import Signed, sign
-from tests.unit.backend.water_sessions.world import GATEWAY, START_MINOR, TENANT, World, health, hello
+from tests.unit.backend.water_sessions.world import (
+    GATEWAY,
+    GATEWAY_KEY,
+    OUTLET,
+    START_MINOR,
+    TENANT,
+    World,
+    health,
+    hello,
+)
 
 
 class Journal:
@@ -50,8 +60,17 @@ def events(*records: Signed, gateway: str = GATEWAY) -> Incoming:
     return Incoming(topics.up(TENANT, gateway, topics.Up.EVENT), payload)
 
 
-def message(kind: topics.Up, body: msgspec.Struct | bytes, *, gateway: str = GATEWAY) -> Incoming:
-    """Return a message of another kind."""
+def message(
+    kind: topics.Up,
+    body: msgspec.Struct | bytes,
+    *,
+    gateway: str = GATEWAY,
+    key: Ed25519PrivateKey = GATEWAY_KEY,
+    kid: str = GATEWAY,
+) -> Incoming:
+    """Return a message of another kind, in an envelope where the contract wants one."""
+    if isinstance(body, Hello | HealthReport | CredentialPresented):
+        body = sign(body, key=key, kid=kid)
     payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return Incoming(topics.up(TENANT, gateway, kind), payload)
 
@@ -195,7 +214,7 @@ class TestHandle:
         first = journal.record(world.opened(started))
         journal.previous = "f" * 64
         second = journal.record(world.ended(started))
-        twin = other.record(world.ended(started, used=1))
+        twin = other.record(world.ended(started))
 
         ingest.handle(world.ctx, [events(first, second, twin)])
 
@@ -216,6 +235,47 @@ def retained(of: Incoming) -> Incoming:
     from dataclasses import replace
 
     return replace(of, retained=True)
+
+
+class TestEnvelopes:
+    @pytest.mark.parametrize("kind", [topics.Up.HELLO, topics.Up.HEALTH])
+    def test_must_be_signed_by_the_gateway(self, world: World, kind: topics.Up) -> None:
+        world.later(1)
+        body = hello(world.now) if kind is topics.Up.HELLO else health(world.now)
+        stranger = Ed25519PrivateKey.generate()
+        bare = Incoming(topics.up(TENANT, GATEWAY, kind), msgspec.json.encode(body))
+
+        acks = ingest.handle(world.ctx, [message(kind, body, key=stranger), message(kind, body, kid="north-1"), bare])
+
+        assert acks == []
+        assert rejections(world) == {
+            (kind.value, "bad_signature"): 1,
+            (kind.value, "unknown_key"): 1,
+            (kind.value, "malformed"): 1,
+        }
+
+    def test_must_name_the_gateway_of_the_topic(self, world: World) -> None:
+        ingest.handle(world.ctx, [message(topics.Up.HELLO, msgspec.structs.replace(hello(world.now), gateway="gw_x"))])
+
+        assert rejections(world) == {("hello", "wrong_audience"): 1}
+
+    def test_believes_the_last_will_without_one(self, world: World) -> None:
+        ingest.handle(world.ctx, [message(topics.Up.GONE, Gone(gateway=GATEWAY))])
+
+        with world.db.read() as conn:
+            assert not fleet.gateway(conn, TENANT, GATEWAY).connected
+
+    def test_close_the_outlets_of_a_gateway_with_a_strange_key_until_it_speaks_with_its_own(self, world: World) -> None:
+        forged = message(topics.Up.HEALTH, health(world.later(1)), key=Ed25519PrivateKey.generate())
+
+        ingest.handle(world.ctx, [forged])
+
+        with pytest.raises(water_sessions.OutletOffline):
+            world.start()
+        with world.db.read() as conn:
+            assert fleet.device(conn, TENANT, OUTLET).evidence == "gateway signature refused"
+        ingest.handle(world.ctx, [message(topics.Up.HEALTH, health(world.later(1)))])
+        assert world.start().state is State.AUTHORIZED
 
 
 class TestRetryParked:

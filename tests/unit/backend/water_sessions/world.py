@@ -42,6 +42,8 @@ from tests.factories import NOW
 
 TENANT, GATEWAY, OUTLET, OTHER_OUTLET, DOOR = "north", "gw_one", "dev_outlet1", "dev_outlet2", "dev_door1"
 K_FACTOR = 450_000
+#: signs what the gateway says, in every school
+GATEWAY_KEY = Ed25519PrivateKey.generate()
 UIDS = {"ann": "04A1B2C3", "bob": "04D4E5F6", "cat": "04112233"}
 START_MINOR = 5_000
 
@@ -93,7 +95,7 @@ class World:
     secrets_dir: Path
     now: datetime = NOW
     people: dict[str, str] = field(default_factory=dict)
-    gateway_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    gateway_key: Ed25519PrivateKey = field(default_factory=lambda: GATEWAY_KEY)
     unionpay: SteadyProvider = field(default_factory=lambda: SteadyProvider("unionpay"))
 
     def __post_init__(self) -> None:
