@@ -48,11 +48,12 @@ class Gateway:
     def __init__(self, config: Config, *, clock: Clock = now_ms, trace: Path | None = None) -> None:
         self._config, self._clock = config, clock
         self.trace = Trace(trace)
+        key = load_or_create_key(key_path(config.state_dir))
         self.store = Store(
             config.state_dir / STORE_FILE,
             tenant=config.tenant,
             gateway=config.gateway,
-            key=load_or_create_key(key_path(config.state_dir)),
+            key=key,
             rows_max=config.journal_rows_max,
             free_bytes_min=config.journal_free_bytes_min,
         )
@@ -72,7 +73,12 @@ class Gateway:
             on_connection=self._on_connection,
         )
         self.outbox = Outbox(
-            self.client, self.store, tenant=config.tenant, gateway=config.gateway, resend_s=config.resend_s
+            self.client,
+            self.store,
+            tenant=config.tenant,
+            gateway=config.gateway,
+            key=key,
+            resend_s=config.resend_s,
         )
         self._maps: dict[str, RegisterMap] = {}
         self.controllers = self._build_controllers()

@@ -12,14 +12,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Coroutine, Mapping
 from typing import Protocol
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.contract import topics
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandRefused, RefusalCode
 from gateway.contract.messages import Acknowledged, CommandMessage, Decision
-from gateway.contract.signing import Signed
+from gateway.contract.signing import SignatureRefused, Signed, decode, verify
 from gateway.kit import Clock, Trace, new_id
 from gateway.uplink.client import Received
 from gateway.uplink.outbox import Outbox
@@ -122,8 +121,8 @@ class Inbox:
 
     async def _command_message(self, message: Received) -> None:
         try:
-            signed = msgspec.json.decode(message.payload, type=CommandMessage).signed
-        except msgspec.MsgspecError as error:
+            signed = decode(message.payload, CommandMessage).signed
+        except SignatureRefused as error:
             self._reject("malformed", message)
             await self._refuse(CommandRejected(RefusalCode.MALFORMED, str(error)), "")
             return
@@ -131,7 +130,7 @@ class Inbox:
 
     async def _command(self, signed: Signed, *, retained: bool, answer_too_late: bool = False) -> None:
         """Verify a command and hand it to its device, or report why not."""
-        sha256 = hashlib.sha256(signed.payload.encode()).hexdigest()
+        sha256 = hashlib.sha256(signed.payload.encode(errors="surrogatepass")).hexdigest()
         try:
             command = signed_command(signed, keys=self._keys)
             controller = self._controllers.get(command.device)
@@ -198,8 +197,8 @@ class Inbox:
 
     async def _decision(self, message: Received) -> None:
         try:
-            decision = msgspec.json.decode(message.payload, type=Decision)
-        except msgspec.MsgspecError:
+            decision = decode(message.payload, Decision)
+        except SignatureRefused:
             self._reject("malformed", message)
             return
         if message.retained:
@@ -220,10 +219,11 @@ class Inbox:
         task.add_done_callback(self._tasks.discard)
 
     async def _acknowledged(self, message: Received) -> None:
+        """Forget records the backend has; only what a command key signed may make us forget one."""
         try:
-            ack = msgspec.json.decode(message.payload, type=Acknowledged)
-        except msgspec.MsgspecError:
-            self._reject("malformed", message)
+            ack = verify(decode(message.payload, Signed), keys=dict(self._keys), as_type=Acknowledged)
+        except SignatureRefused as error:
+            self._reject(error.code, message)
             return
         if message.retained or ack.acked_through < 0:
             self._reject("retained" if message.retained else "malformed", message)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.contract import topics
 from gateway.contract.messages import (
@@ -19,7 +20,7 @@ from gateway.contract.messages import (
     MeterSampled,
     TelemetryBatch,
 )
-from gateway.contract.signing import Signed
+from gateway.contract.signing import Signed, sign
 from gateway.uplink.journal import Head
 from gateway.uplink.store import Store, Transaction
 
@@ -58,8 +59,17 @@ class Publisher(Protocol):
 class Outbox:
     """Sends journal records in order, and again from the first unacknowledged one after a reconnect or a silence."""
 
-    def __init__(self, publisher: Publisher, store: Store, *, tenant: str, gateway: str, resend_s: float) -> None:
-        self._publisher, self._store = publisher, store
+    def __init__(
+        self,
+        publisher: Publisher,
+        store: Store,
+        *,
+        tenant: str,
+        gateway: str,
+        key: Ed25519PrivateKey,
+        resend_s: float,
+    ) -> None:
+        self._publisher, self._store, self._key = publisher, store, key
         self._tenant, self._gateway, self._resend_s = tenant, gateway, resend_s
         self._sent_through = 0
         self._progress_at = 0.0
@@ -71,6 +81,9 @@ class Outbox:
 
     def _topic(self, kind: topics.Up) -> str:
         return topics.up(self._tenant, self._gateway, kind)
+
+    def _signed(self, message: msgspec.Struct) -> bytes:
+        return msgspec.json.encode(sign(message, key=self._key, kid=self._gateway))
 
     # -- journal
 
@@ -139,13 +152,13 @@ class Outbox:
                 await asyncio.wait_for(changed.wait(), HEALTH_PERIOD_S)
                 await asyncio.sleep(HEALTH_SETTLE_S)  # what changes together goes together
             changed.clear()
-            self._publisher.publish(self._topic(topics.Up.HEALTH), msgspec.json.encode(report()), qos=1, expiry_s=60)
+            self._publisher.publish(self._topic(topics.Up.HEALTH), self._signed(report()), qos=1, expiry_s=60)
 
     # -- births, questions
 
     def hello(self, hello: Hello) -> None:
         """Send the birth message."""
-        self._publisher.publish(self._topic(topics.Up.HELLO), msgspec.json.encode(hello), qos=1)
+        self._publisher.publish(self._topic(topics.Up.HELLO), self._signed(hello), qos=1)
 
     def gone(self) -> None:
         """Say that the gateway stops on purpose; the broker's last will says it when it did not."""
@@ -157,7 +170,7 @@ class Outbox:
             self._questions.pop(next(iter(self._questions)))
         sent = self._publisher.publish(
             self._topic(topics.Up.PRESENT),
-            msgspec.json.encode(presented),
+            self._signed(presented),
             qos=1,
             expiry_s=QUESTION_EXPIRY_S,
             response_topic=topics.down(self._tenant, self._gateway, topics.Down.DECISION),

@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import paho.mqtt.client as mqtt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import topics
@@ -23,17 +23,26 @@ from gateway.contract.messages import (
     Hello,
     TelemetryBatch,
 )
-from gateway.contract.signing import Signed, sign
+from gateway.contract.signing import Signed, sign, verify
 from gateway.kit import new_id, now_ms
 
 KID = "school-1"
+T = TypeVar("T")
 
 
 class FakeBackend:
     """Listens to one gateway. Acknowledges contiguous journal records unless `acks` is off."""
 
-    def __init__(self, *, port: int, tenant: str, gateway: str, key: Ed25519PrivateKey) -> None:
-        self.tenant, self.gateway, self.key = tenant, gateway, key
+    def __init__(
+        self,
+        *,
+        port: int,
+        tenant: str,
+        gateway: str,
+        key: Ed25519PrivateKey,
+        gateway_key: Ed25519PublicKey,
+    ) -> None:
+        self.tenant, self.gateway, self.key, self.gateway_key = tenant, gateway, key, gateway_key
         self.acks = True
         self.records: dict[tuple[str, int], Signed] = {}
         self.received: list[JournalRecord] = []
@@ -65,7 +74,7 @@ class FakeBackend:
             if kind == topics.Up.EVENT:
                 self._events(msgspec.json.decode(message.payload, type=EventBatch))
             elif kind == topics.Up.PRESENT:
-                question = msgspec.json.decode(message.payload, type=CredentialPresented)
+                question = self._inside(message.payload, CredentialPresented)
                 self.presented.append(question)
                 answer = self.decide(question)
                 if answer is not None:
@@ -73,12 +82,16 @@ class FakeBackend:
             elif kind == topics.Up.TELEMETRY:
                 self.samples += msgspec.json.decode(message.payload, type=TelemetryBatch).samples
             elif kind == topics.Up.HEALTH:
-                self.health.append(msgspec.json.decode(message.payload, type=HealthReport))
+                self.health.append(self._inside(message.payload, HealthReport))
             elif kind == topics.Up.HELLO:
-                self.hellos.append(msgspec.json.decode(message.payload, type=Hello))
+                self.hellos.append(self._inside(message.payload, Hello))
             else:
                 self.gone += 1
             self._news.notify_all()
+
+    def _inside(self, payload: bytes, kind: type[T]) -> T:
+        """Return what a gateway signed."""
+        return verify(msgspec.json.decode(payload, type=Signed), keys={self.gateway: self.gateway_key}, as_type=kind)
 
     def _events(self, batch: EventBatch) -> None:
         epoch = ""
@@ -95,7 +108,7 @@ class FakeBackend:
             while (epoch, through + 1) in self.records:
                 through += 1
             ack = Acknowledged(epoch=epoch, acked_through=through)
-            self.send(topics.Down.ACK, msgspec.json.encode(ack))
+            self.send(topics.Down.ACK, msgspec.json.encode(sign(ack, key=self.key, kid=KID)))
 
     def events(self, kind: type[Any] | None = None) -> list[Any]:
         """Return what was journaled, in the order it first arrived."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.contract.signing import public_text
+from gateway.bootstrap import key_path
+from gateway.contract.signing import load_or_create_key, public_text
 from tests.fakes.gateway_backend import KID, FakeBackend
 
 TENANT, GATEWAY = "school", "gw_test"
@@ -63,6 +64,7 @@ class GatewaySite:
             ("dev_d1", 9, "door", "chw.acr1"),
         ]
         self.simulated = settings.pop("simulated", None) or self.devices
+        self.gateway_key = load_or_create_key(key_path(folder / "gateway")).public_key()
         self._write_plan()
         self._write_config()
 
@@ -171,7 +173,13 @@ class GatewaySite:
         return process.wait(timeout=20)
 
     def backend(self) -> FakeBackend:
-        return FakeBackend(port=self.broker_port, tenant=TENANT, gateway=GATEWAY, key=self.key)
+        return FakeBackend(
+            port=self.broker_port,
+            tenant=TENANT,
+            gateway=GATEWAY,
+            key=self.key,
+            gateway_key=self.gateway_key,
+        )
 
     def stop(self) -> None:
         for process in self.processes.values():

@@ -9,9 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.contract.events import JournalRecord
 from gateway.contract.messages import CredentialKind, CredentialPresented, EventBatch, HealthReport, MeterSampled
+from gateway.contract.signing import Signed, verify
 from gateway.uplink.outbox import BATCH_MAX, QUESTION_AGE_MS_MAX, SAMPLES_MAX, WINDOW_MAX, Outbox
 from gateway.uplink.store import Store
 from tests.unit.gateway.uplink.test_journal import reading
+
+KEY = Ed25519PrivateKey.generate()
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Post:
             for number in range(records):
                 tx.journal.append(reading(number))
             self.epoch = tx.journal.head().epoch
-        self.outbox = Outbox(self.publisher, self.store, tenant="school", gateway="gw", resend_s=resend_s)
+        self.outbox = Outbox(self.publisher, self.store, tenant="school", gateway="gw", key=KEY, resend_s=resend_s)
 
     async def acknowledge(self, through: int) -> None:
         await self.store.write(lambda tx: tx.journal.acknowledge(epoch=self.epoch, acked_through=through))
@@ -167,7 +170,9 @@ class TestQuestions:
     def test_carry_where_and_how_to_answer(self, tmp_path: Path) -> None:
         post = Post(tmp_path)
         assert post.outbox.present(self.QUESTION)
-        ((topic, _, options),) = post.publisher.sent
+        ((topic, payload, options),) = post.publisher.sent
+        signed = msgspec.json.decode(payload, type=Signed)
+        assert verify(signed, keys={"gw": KEY.public_key()}, as_type=CredentialPresented) == self.QUESTION
         assert topic == "ct/v1/school/gw/up/present"
         assert options == {
             "qos": 1,
