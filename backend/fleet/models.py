@@ -30,6 +30,9 @@ gateways = Table(
     Column("hello_at", UtcDateTime),
     Column("hello_received_at", UtcDateTime),
     Column("health_at", UtcDateTime),
+    #: what the last hello said was written to its journal, and what the last health report since said is unacknowledged
+    Column("journal_sequence", BigInteger, nullable=False, default=0),
+    Column("journal_waiting", BigInteger),
 )
 
 devices = Table(

@@ -47,6 +47,7 @@ __all__ = [
 
 _PLACE_DEPTH_MAX = 32
 _FAULTS_LIMIT = 1_000
+_COUNT_MAX = 2**31
 _NOT_ITS_KEY = "gateway signature refused"
 _DEVICE_FIELDS = tuple(field.name for field in fields(Device))
 _GATEWAY_FIELDS = tuple(field.name for field in fields(Gateway))
@@ -213,6 +214,8 @@ def record_hello(conn: Connection, tenant_id: str, hello: Hello, now: datetime) 
         hello.gateway,
         software=hello.software[:100],
         journal_epoch=hello.journal_epoch,
+        journal_sequence=hello.journal_sequence,
+        journal_waiting=None,
         connected=True,
         last_seen_at=now,
         hello_at=hello_at,
@@ -247,7 +250,15 @@ def record_health(conn: Connection, tenant_id: str, report: HealthReport, now: d
     health_at = rules.reported_at(from_epoch_ms(report.at_ms), now)
     if rules.is_stale(reported_at=health_at, known_at=rows[0]["health_at"]):
         return ()
-    repository.update_gateway(conn, tenant_id, report.gateway, connected=True, last_seen_at=now, health_at=health_at)
+    repository.update_gateway(
+        conn,
+        tenant_id,
+        report.gateway,
+        connected=True,
+        last_seen_at=now,
+        health_at=health_at,
+        journal_waiting=min(max(report.journal_waiting, 0), _COUNT_MAX),
+    )
     own = {row["device_id"] for row in repository.find_devices(conn, tenant_id=tenant_id, gateway_id=report.gateway)}
     for health in sorted(report.devices, key=lambda each: each.device):  # one order of locks for all writers
         if health.device not in own:

@@ -29,6 +29,12 @@ class Gateway:
     journal_epoch: str = ""
     connected: bool = False
     last_seen_at: datetime | None = None
+    #: when its present connection was born, by our clock
+    hello_received_at: datetime | None = None
+    #: last record written when that connection was born
+    journal_sequence: int = 0
+    #: records it knows to be unacknowledged; None until it has reported since
+    journal_waiting: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class Device:
     register_pulses: int | None = None
     temperature_decidegc: int | None = None
     evidence: str = ""
+    #: of the last health report, by the gateway's clock
+    health_at: datetime | None = None
     #: when the last health report was received, by our clock
     health_received_at: datetime | None = None
 

@@ -6,13 +6,18 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, literal, select
 
 from backend.db import UtcDateTime
-from backend.db.insert import insert_once
+from backend.db.insert import insert_once, upsert
 from backend.metering.models import readings
 
 
 def insert_reading(conn: Connection, values: dict[str, Any]) -> bool:
     """Store a reading once; return whether it is new."""
     return insert_once(conn, readings, values)
+
+
+def replace_reading(conn: Connection, values: dict[str, Any]) -> None:
+    """Store a reading in place of the one with the same key."""
+    upsert(conn, readings, values)
 
 
 def find_latest(conn: Connection, tenant_id: str, device_id: str, limit: int) -> list[RowMapping]:

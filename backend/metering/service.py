@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
@@ -13,6 +14,7 @@ from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms
 from backend.metering import repository, rules
 from backend.metering.rules import Movement, Reading, Usage
+from gateway.contract.units import InvalidKFactor
 
 __all__ = [
     "CAUSES",
@@ -22,6 +24,7 @@ __all__ = [
     "ReadingMalformed",
     "Usage",
     "consumption",
+    "correct",
     "gaps",
     "latest",
     "movements",
@@ -60,13 +63,29 @@ def record(conn: Connection, reading: Reading) -> bool:
 
     :raises ReadingMalformed: if the cause is unknown.
     :raises backend.metering.rules.InvalidRegister: if the register does not fit 64 bits.
+    :raises gateway.contract.units.InvalidKFactor: if it is not positive: the register would mean nothing.
     """
+    return repository.insert_reading(conn, _checked(reading))
+
+
+def correct(conn: Connection, reading: Reading) -> None:
+    """
+    Store a reading in place of one that only stood in for it.
+
+    :raises ReadingMalformed: and what else `record` raises.
+    """
+    repository.replace_reading(conn, _checked(reading))
+
+
+def _checked(reading: Reading) -> dict[str, Any]:
     if reading.cause not in CAUSES:
         raise ReadingMalformed(f"unknown cause {reading.cause!r}")
     if not 0 <= reading.register_pulses < rules.WRAP:
         raise rules.InvalidRegister(f"register {reading.register_pulses} does not fit 64 bits")
+    if reading.k_factor_pulses_per_m3 <= 0:
+        raise InvalidKFactor(f"K-factor must be positive, not {reading.k_factor_pulses_per_m3}")
     reference = reading.reference or str(epoch_ms(reading.read_at))
-    return repository.insert_reading(conn, {**asdict(reading), "reference": reference})
+    return {**asdict(reading), "reference": reference}
 
 
 def latest(conn: Connection, tenant_id: str, device_id: str) -> Reading | None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from backend.access import service as access
 from backend.errors import BackendError
 from backend.fleet import service as fleet
+from backend.kit.clock import epoch_ms
 from backend.settlement import service as settlement
 from backend.water_sessions import taps
 from backend.water_sessions.context import Context
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: A tap that took longer to arrive is answered with "expired": the person has tapped again or gone.
 PRESENTED_MAX_AGE_MS = 15_000
+#: A tap from further in the future is refused: it could be sent again when nobody remembers it.
+PRESENTED_AHEAD_MAX_MS = 5_000
 
 
 class ForeignDevice(BackendError):
@@ -41,6 +44,13 @@ class PresentedTooLate(BackendError):
 
     code = "expired"
     status = 408
+
+
+class PresentedAhead(BackendError):
+    """The tap claims to be from the future."""
+
+    code = "tap_ahead"
+    status = 400
 
 
 def event(conn: Connection, ctx: Context, tenant_id: str, gateway_id: str, what: Event, now: datetime) -> None:
@@ -93,15 +103,18 @@ def presented(ctx: Context, tenant_id: str, gateway_id: str, what: CredentialPre
     """
     Return the answer to a tap or a code, by the kind of device it was shown to; a repeat is answered as before.
 
-    :raises ForeignDevice: if the device is not the gateway's.
+    :raises ForeignDevice: if the device is not the gateway's; PresentedTooLate and PresentedAhead by its time.
     """
     now = ctx.clock()
     with ctx.db.read() as conn:
         device = fleet.device(conn, tenant_id, what.device)
     if device.gateway_id != gateway_id:
         raise ForeignDevice(device_id=what.device, gateway_id=gateway_id)
-    if int(now.timestamp() * 1000) - what.at_ms > PRESENTED_MAX_AGE_MS:
+    age_ms = epoch_ms(now) - what.at_ms
+    if age_ms > PRESENTED_MAX_AGE_MS:
         raise PresentedTooLate
+    if age_ms < -PRESENTED_AHEAD_MAX_MS:
+        raise PresentedAhead
     if device.kind == "door":
         return access.decide(ctx, tenant_id, what, now, gateway_id=gateway_id)
     return taps.on_presented(ctx, tenant_id, what, now)

@@ -195,6 +195,11 @@ def acked_through(conn: Connection, tenant_id: str, gateway_id: str, epoch: str)
     return reached
 
 
+def stored_through(conn: Connection, tenant_id: str, gateway_id: str, epoch: str) -> int:
+    """Return what `acked_through` found last, changing nothing."""
+    return repository.cursor(conn, tenant_id, gateway_id, epoch) or 0
+
+
 def park(
     conn: Connection,
     *,
@@ -213,12 +218,16 @@ def park(
         {
             **values,
             "payload": payload,
-            "reason": reason[:200],
+            "reason": _printable(reason),
             "attempts": 1,
             "retry_at": now + _retry_after(1),
             "parked_at": now,
         },
     )
+
+
+def _printable(reason: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in reason)[:200]
 
 
 def _retry_after(attempts: int) -> timedelta:
@@ -248,5 +257,5 @@ def unpark(conn: Connection, record: ParkedRecord) -> None:
 def postpone_parked(conn: Connection, record: ParkedRecord, *, reason: str, now: datetime) -> None:
     """Note that a parked record failed again."""
     repository.postpone_parked(
-        conn, _key(record), reason=reason[:200], retry_at=now + _retry_after(record.attempts + 1)
+        conn, _key(record), reason=_printable(reason), retry_at=now + _retry_after(record.attempts + 1)
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from backend.metering.rules import usage_pulses
-from backend.tariffs.rules import Charge, TariffVersion, rate
+from backend.tariffs.rules import OVERSHOOT_ML, Charge, TariffVersion, rate
 from gateway.contract.events import RefusalCode
 from gateway.contract.units import volume_ml
 
@@ -21,6 +21,27 @@ FINAL_REFUSALS: frozenset[RefusalCode] = frozenset(
         RefusalCode.UNSAFE_DEVICE,
     }
 )
+
+
+#: Evidence of an ending that nobody reported: the latest register known, cut at the session's limit if it is absurd.
+LATEST_READING = "latest_reading"
+CUT_READING = "latest_reading_cut"
+
+
+def is_provisional(evidence: str) -> bool:
+    """Return whether a bill rests on a reading that stood in for an ending, so that the true ending replaces it."""
+    return evidence in (LATEST_READING, CUT_READING)
+
+
+def believable_pulses(usage: int, *, volume_limit_ml: int, k_factor_pulses_per_m3: int) -> tuple[int, str]:
+    """
+    Return how many pulses of a mere reading may be billed, never more than the limit, and the evidence they are.
+
+    More than the limit and the overshoot cannot have run in the session: something else moved the register.
+    """
+    limit = volume_limit_ml * k_factor_pulses_per_m3 // 1_000_000
+    absurd = (volume_limit_ml + OVERSHOOT_ML) * k_factor_pulses_per_m3 // 1_000_000
+    return min(usage, limit), CUT_READING if usage > absurd else LATEST_READING
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ functions run in a transaction whose caller holds the tenant's turn (`outbox.ser
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -15,6 +17,7 @@ from backend.errors import BackendError
 from backend.fleet import service as fleet
 from backend.fleet.types import Device, Place
 from backend.kit.clock import from_epoch_ms
+from backend.ledger import service as ledger
 from backend.metering import service as metering
 from backend.metering.rules import usage_pulses
 from backend.payments import service as payments
@@ -28,6 +31,7 @@ from backend.water_sessions.context import Context
 from backend.water_sessions.machine import Effect, Event, State
 from backend.water_sessions.types import WaterSession
 from gateway.contract.events import CommandRefused, MeterRead, ValveOpened, WaterSessionEnded
+from gateway.contract.units import InvalidKFactor
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class UnbilledWater:
-    """Water that ran and was not charged; `cause` is after_release, hold_gone or overrun."""
+    """Water that ran and was not charged, or the reverse; `cause` is one of those of the table."""
 
     tenant_id: str
     water_session_id: str
@@ -80,8 +84,17 @@ def _reported(conn: Connection, tenant_id: str, water_session_id: str, device_id
     return found
 
 
-def _read(conn: Connection, of: WaterSession, cause: str, at: datetime, pulses: int, k_factor: int) -> None:
-    metering.record(
+def _read(
+    conn: Connection,
+    of: WaterSession,
+    cause: str,
+    at: datetime,
+    pulses: int,
+    k_factor: int,
+    *,
+    store: Callable[[Connection, metering.Reading], object] = metering.record,
+) -> None:
+    store(
         conn,
         metering.Reading(
             tenant_id=of.tenant_id,
@@ -95,13 +108,25 @@ def _read(conn: Connection, of: WaterSession, cause: str, at: datetime, pulses: 
     )
 
 
+def _check_k_factor(event: ValveOpened | WaterSessionEnded) -> None:
+    """
+    Refuse a report that cannot be billed; it is parked with its bytes until somebody has looked at the meter.
+
+    :raises InvalidKFactor: if the K-factor is not positive.
+    """
+    if event.k_factor_pulses_per_m3 <= 0:
+        log.error("meter without a K-factor", extra={"device": event.device, "session": event.water_session_id})
+        raise InvalidKFactor(f"K-factor must be positive, not {event.k_factor_pulses_per_m3}")
+
+
 def on_valve_opened(conn: Connection, ctx: Context, tenant_id: str, event: ValveOpened, now: datetime) -> WaterSession:
     """
     Note an opening with its register reading. One without a grant is told to close.
 
-    :raises WaterSessionUnknown: also WrongDevice and UnexpectedEvent; nothing is changed.
+    :raises WaterSessionUnknown: also WrongDevice, UnexpectedEvent and InvalidKFactor; nothing is changed.
     """
     current = _reported(conn, tenant_id, event.water_session_id, event.device)
+    _check_k_factor(event)
     opened_at = from_epoch_ms(event.at_ms)
     after, effect = water_sessions.advance(
         conn,
@@ -116,6 +141,7 @@ def on_valve_opened(conn: Connection, ctx: Context, tenant_id: str, event: Valve
     if effect is Effect.IGNORE and after.opened_at is None:
         after = water_sessions.amend(conn, after, opened_at=opened_at)
     if effect is Effect.REVOKE and after.closing_pulses is None:
+        after = water_sessions.amend(conn, after, opened_at=after.opened_at or opened_at, close_requested_at=now)
         log.error("outlet open without a grant", extra={"tenant": tenant_id, "session": event.water_session_id})
         water_sessions.close(conn, ctx, after, "revoked", now)
     return after
@@ -128,6 +154,7 @@ def on_ended(conn: Connection, ctx: Context, tenant_id: str, event: WaterSession
     :raises WaterSessionUnknown: also WrongDevice, UnexpectedEvent, InvalidRegister and InvalidKFactor; nothing changes.
     """
     current = _reported(conn, tenant_id, event.water_session_id, event.device)
+    _check_k_factor(event)
     usage = usage_pulses(event.opening_pulses, event.closing_pulses)
     closed_at = from_epoch_ms(event.at_ms)
     evidence = {
@@ -143,6 +170,8 @@ def on_ended(conn: Connection, ctx: Context, tenant_id: str, event: WaterSession
         "duration_s": event.duration_s,
         "temperature_decidegc": event.temperature_decidegc,
     }
+    if rules.is_provisional(current.evidence) and not rules.is_provisional(event.evidence):
+        return _correct(conn, current, evidence, now)
     after, effect = water_sessions.advance(conn, current, Event.ENDED, **evidence)
     is_first_end = effect is Effect.MOVE or (effect is Effect.LOSS and current.closing_pulses is None)
     if not is_first_end:
@@ -174,6 +203,7 @@ def _billed(conn: Connection, of: WaterSession, held_minor: int) -> rules.Bill:
 def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSession:
     """Capture what the water costs and release the rest; no water gives the hold back."""
     tenant_id, auth_id = metered.tenant_id, metered.auth_id
+    ledger.lock(conn, tenant_id)  # or the hold could lapse between the look at it and the capture
     authorization = payments.authorization(conn, tenant_id, auth_id)
     is_held = authorization.state == payments.State.HELD
     bill = _billed(conn, metered, authorization.amount_minor if is_held else 0)
@@ -190,7 +220,8 @@ def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSess
     elif is_held:
         payments.void(conn, tenant_id=tenant_id, auth_id=auth_id, now=now)
     if bill.overrun_minor > 0:
-        _write_loss(conn, metered, "overrun" if is_held else "hold_gone", bill, now)
+        cause = "overrun" if is_held else "hold_gone"
+        _write_loss(conn, metered, cause, bill.volume_ml, bill.overrun_minor, now)
     return water_sessions.advance(
         conn,
         metered,
@@ -207,7 +238,7 @@ def _lose(conn: Connection, ended: WaterSession, now: datetime) -> WaterSession:
     """Write water down as the operator's loss whose hold was given back before its ending was known."""
     bill = _billed(conn, ended, 0)
     if bill.pulses > 0:
-        _write_loss(conn, ended, "after_release", bill, now)
+        _write_loss(conn, ended, "after_release", bill.volume_ml, bill.overrun_minor, now)
     return water_sessions.amend(
         conn,
         ended,
@@ -218,9 +249,49 @@ def _lose(conn: Connection, ended: WaterSession, now: datetime) -> WaterSession:
     )
 
 
-def _write_loss(conn: Connection, of: WaterSession, cause: str, bill: rules.Bill, now: datetime) -> None:
+def _correct(conn: Connection, settled: WaterSession, evidence: dict[str, Any], now: datetime) -> WaterSession:
+    """
+    Put the true ending in place of the reading that stood in for it; nobody is charged a second time.
+
+    More water is the operator's loss. Less water than was charged stays as a case for a person to give back: the
+    session then says more was captured than its water cost, which reconciliation reports until it is resolved.
+    """
+    was_volume_ml, captured = settled.volume_ml or 0, settled.captured_minor or 0
+    lost = settled.overrun_minor or 0
+    after = water_sessions.amend(conn, settled, **evidence)
+    assert after.closed_at is not None
+    assert after.opening_pulses is not None
+    assert after.closing_pulses is not None
+    assert after.k_factor_pulses_per_m3 is not None
+    k_factor = after.k_factor_pulses_per_m3
+    started_at = min(settled.opened_at or after.closed_at, after.closed_at)
+    for cause, at, pulses in (
+        ("opening", started_at, after.opening_pulses),
+        ("closing", after.closed_at, after.closing_pulses),
+    ):
+        _read(conn, after, cause, at, pulses, k_factor, store=metering.correct)
+    bill = _billed(conn, after, 0)
+    more_minor = bill.charge_minor - captured - lost
+    if more_minor > 0 or bill.volume_ml > was_volume_ml:
+        more_ml = bill.volume_ml - was_volume_ml
+        _write_loss(conn, after, "after_reading", max(more_ml, 0), max(more_minor, 0), now)
+    elif bill.charge_minor < captured:
+        log.error("charged too much from a reading", extra={"session": after.water_session_id})
+        _write_down(conn, after, "overcharged", was_volume_ml - bill.volume_ml, captured - bill.charge_minor, now)
+    return water_sessions.amend(
+        conn,
+        after,
+        volume_ml=bill.volume_ml,
+        charge_minor=bill.charge_minor,
+        overrun_minor=lost + max(more_minor, 0),
+    )
+
+
+def _write_down(
+    conn: Connection, of: WaterSession, cause: str, volume_ml: int, amount_minor: int, now: datetime
+) -> bool:
     assert of.closed_at is not None
-    is_new = repository.store_unbilled(
+    return repository.store_unbilled(
         conn,
         {
             "tenant_id": of.tenant_id,
@@ -229,19 +300,25 @@ def _write_loss(conn: Connection, of: WaterSession, cause: str, bill: rules.Bill
             "device_id": of.device_id,
             "opening_pulses": of.opening_pulses,
             "closing_pulses": of.closing_pulses,
-            "volume_ml": bill.volume_ml,
-            "amount_minor": bill.overrun_minor,
+            "volume_ml": volume_ml,
+            "amount_minor": amount_minor,
             "event_at": of.closed_at,
             "recorded_at": now,
         },
     )
-    if is_new and bill.overrun_minor > 0:
-        log.warning("water beyond its hold", extra={"session": of.water_session_id, "amount": bill.overrun_minor})
+
+
+def _write_loss(
+    conn: Connection, of: WaterSession, cause: str, volume_ml: int, amount_minor: int, now: datetime
+) -> None:
+    is_new = _write_down(conn, of, cause, volume_ml, amount_minor, now)
+    if is_new and amount_minor > 0:
+        log.warning("water beyond its hold", extra={"session": of.water_session_id, "amount": amount_minor})
         payments.record_overrun(
             conn,
             tenant_id=of.tenant_id,
             water_session_id=of.water_session_id,
-            amount_minor=bill.overrun_minor,
+            amount_minor=amount_minor,
             transfer_id=f"tr_{of.water_session_id.removeprefix('ws_')}.{cause}",
             now=now,
         )

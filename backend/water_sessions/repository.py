@@ -114,6 +114,18 @@ def unclosed(conn: Connection, *, asked_before: datetime, limit: int) -> list[Wa
     return _many(conn, query.order_by(table.c.requested_at).limit(limit))
 
 
+def revoked(conn: Connection, *, since: datetime, asked_before: datetime, limit: int) -> list[WaterSession]:
+    """Return sessions of all tenants that were given up, yet reported open, and not heard to have ended."""
+    query = select(table).where(
+        table.c.state.in_([State.REFUSED.value, State.VOIDED.value]),
+        table.c.requested_at >= since,
+        table.c.opened_at.is_not(None),
+        table.c.closing_pulses.is_(None),
+        table.c.close_requested_at <= asked_before,
+    )
+    return _many(conn, query.order_by(table.c.requested_at).limit(limit))
+
+
 def overdue(conn: Connection, *, now: datetime, grace_s: int, limit: int) -> list[WaterSession]:
     """Return live sessions of all tenants open for longer than their time limit and a grace, oldest first."""
     limit_ms = type_coerce(table.c.opened_at, BigInteger) + (table.c.duration_limit_s + grace_s) * 1000

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from backend.cardholders import service as cardholders
-from backend.errors import Forbidden, NotFound
+from backend.errors import Conflict, Forbidden, NotFound
 from backend.fleet import service as fleet
 from backend.kit.ids import new_id
 from backend.outbox import service as outbox
@@ -107,6 +107,17 @@ def silent(
     return list({(one.tenant_id, one.water_session_id): one for one in found}.values())
 
 
+def revoked(conn: Connection, *, since: datetime, now: datetime, limit: int) -> list[WaterSession]:
+    """Return sessions requested since a time that are over for us, yet open at the outlet, to be told to close now."""
+    return repository.revoked(conn, since=since, asked_before=now - timedelta(seconds=CLOSE_AGAIN_S), limit=limit)
+
+
+class RequestConflict(Conflict):
+    """The id of this request belongs to somebody else's."""
+
+    code = "request_conflict"
+
+
 def _check_free(conn: Connection, request: StartRequest) -> None:
     own = repository.live_of_cardholder(conn, request.tenant_id, request.cardholder_id)
     if own is not None:
@@ -122,10 +133,12 @@ def start_in(conn: Connection, ctx: Context, request: StartRequest, now: datetim
     With the wallet the result is `authorized`; with an external method it is `requested` and the caller asks the
     provider after committing. A request that is known already returns its session as it stands.
 
-    :raises BackendError: as `request_start`.
+    :raises RequestConflict: if the request is another person's; and BackendError as `request_start`.
     """
     known = repository.by_request(conn, request.tenant_id, request.request_id)
     if known is not None:
+        if known.cardholder_id != request.cardholder_id:
+            raise RequestConflict(f"request {request.request_id!r} is another person's")
         return known
     _check_free(conn, request)
     terms = quote(conn, request, now)

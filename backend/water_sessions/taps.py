@@ -59,7 +59,10 @@ def on_presented(ctx: Context, tenant_id: str, presented: CredentialPresented, n
             return msgspec.json.decode(known, type=Decision)
         try:
             with conn.begin_nested():
-                decision = _decide(conn, ctx, tenant_id, presented, now)
+                person = _shown_by(conn, ctx, tenant_id, presented, now)
+            # on its own: a code that was shown is used up, also when what it was shown for is refused
+            with conn.begin_nested():
+                decision = _decide(conn, ctx, tenant_id, presented, person, now)
         except BackendError as error:
             decision = refused(presented, error)
         answer = msgspec.json.encode(decision).decode()
@@ -73,16 +76,31 @@ def forget_taps(ctx: Context, now: datetime) -> None:
         repository.delete_taps(conn, before=now - timedelta(seconds=TAP_MEMORY_S))
 
 
-def _decide(conn: Connection, ctx: Context, tenant_id: str, presented: CredentialPresented, now: datetime) -> Decision:
-    running = repository.live_of_device(conn, tenant_id, presented.device)
+def _shown_by(
+    conn: Connection, ctx: Context, tenant_id: str, presented: CredentialPresented, now: datetime
+) -> cardholders.Cardholder | None:
+    """Return who showed a card or code; None for a button, which anybody may press."""
     if presented.kind is CredentialKind.BUTTON:
+        return None
+    return cardholders.resolve(
+        conn, ctx.secrets_dir, tenant_id, kind=presented.kind.value, value=presented.value, now=now
+    ).cardholder
+
+
+def _decide(
+    conn: Connection,
+    ctx: Context,
+    tenant_id: str,
+    presented: CredentialPresented,
+    person: cardholders.Cardholder | None,
+    now: datetime,
+) -> Decision:
+    running = repository.live_of_device(conn, tenant_id, presented.device)
+    if person is None:
         if running is None:
             return _answer(presented, "no_session", granted=False)
         service.stop_in(conn, ctx, running, "remote", now)
         return _answer(presented, "stopped")
-    person = cardholders.resolve(
-        conn, ctx.secrets_dir, tenant_id, kind=presented.kind.value, value=presented.value, now=now
-    ).cardholder
     request = StartRequest(
         tenant_id=tenant_id,
         request_id=presented.request_id,

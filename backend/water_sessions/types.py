@@ -57,7 +57,7 @@ class WaterSession:
     overrun_minor: int | None = None
     stop_reason: str = ""
     refusal: str = ""
-    #: what the closing figures rest on: `device_log`, `register_continuity` or `latest_reading`
+    #: what the closing figures rest on: `device_log`, `register_continuity`, `latest_reading`, `latest_reading_cut`
     evidence: str = ""
     device_log_sequence: int | None = None
     duration_s: int | None = None

@@ -233,6 +233,8 @@ def upgrade() -> None:
         sa.Column("hello_at", UtcDateTime(), nullable=True),
         sa.Column("hello_received_at", UtcDateTime(), nullable=True),
         sa.Column("health_at", UtcDateTime(), nullable=True),
+        sa.Column("journal_sequence", sa.BigInteger(), nullable=False),
+        sa.Column("journal_waiting", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "gateway_id", name=op.f("pk_fleet_gateways")),
     )
     op.create_table(
