@@ -6,10 +6,11 @@ import logging
 import signal
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gateway.config import Config, ConfigRefused, ConfiguredDevice
 from gateway.contract import CONTRACT_VERSION, topics
 from gateway.contract.messages import HealthReport
-from gateway.contract.signing import load_or_create_key
 from gateway.devices.access_reader import AccessReader
 from gateway.devices.registry import Registry
 from gateway.devices.water_outlet import WaterOutlet
@@ -42,13 +43,25 @@ def key_path(state_dir: Path) -> Path:
     return state_dir / KEY_FILE
 
 
+def _existing_key(state_dir: Path) -> Ed25519PrivateKey:
+    """Return the gateway's key; never make one, because the backend would refuse everything a new one signs."""
+    path = key_path(state_dir)
+    try:
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigRefused(
+            f"{path}: no key to sign with ({error}): run `campustap-gateway init --state {state_dir}` "
+            "and enroll the new public key at the backend"
+        ) from error
+
+
 class Gateway:
     """One gateway: buses, devices, uplink, and the one store between them."""
 
     def __init__(self, config: Config, *, clock: Clock = now_ms, trace: Path | None = None) -> None:
         self._config, self._clock = config, clock
         self.trace = Trace(trace)
-        key = load_or_create_key(key_path(config.state_dir))
+        key = _existing_key(config.state_dir)
         self.store = Store(
             config.state_dir / STORE_FILE,
             tenant=config.tenant,
@@ -173,7 +186,7 @@ class Gateway:
         if self._config.look_period_s:
             work += [self.lookout.run(line_id) for line_id in self.buses]
         for controller in self.controllers.values():
-            work += [controller.poll(), controller.work()]
+            work += [controller.guard(controller.poll), controller.guard(controller.work)]
         self._tasks = [asyncio.create_task(coroutine) for coroutine in work]
         self.client.start()
         log.info("gateway up", extra={"gateway": self._config.gateway, "devices": len(self.controllers)})

@@ -113,6 +113,8 @@ class OutletController(OutletWatch):
             return RefusalCode.BUSY, "the gateway is shutting down"
         if self._outlet.deadman not in SAFE_DEADMAN:
             return RefusalCode.UNSAFE_DEVICE, f"its dead-man class is {self._outlet.deadman}"
+        if self.is_broken:
+            return RefusalCode.DEVICE_FAULT, health.evidence
         if health.state == "mismatch":
             return RefusalCode.DEVICE_FAULT, health.evidence
         if health.state != "online" or self.identity is None:
@@ -129,6 +131,8 @@ class OutletController(OutletWatch):
         blocking = known_faults(status.faults) & BLOCKING
         if blocking:
             return RefusalCode.DEVICE_FAULT, ", ".join(sorted(blocking))
+        if self._k_factor() <= 0:
+            return RefusalCode.DEVICE_FAULT, f"its K-factor is {self._k_factor()}"
         if status.state != "IDLE":
             return RefusalCode.BUSY, f"the device is {status.state}"
         if self._in.clock() >= order.command.not_after_ms:

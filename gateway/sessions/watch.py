@@ -13,13 +13,14 @@ import zlib
 import msgspec
 
 from gateway.contract.events import Event, MeterRead, StopReason
+from gateway.contract.faults import FaultCode
 from gateway.contract.messages import MeterSampled
 from gateway.contract.units import volume_ml
 from gateway.devices.ports import Flags, Opening, OutletPort, OutletStatus
 from gateway.kit import new_id
 from gateway.modbus.bus import Priority
 from gateway.sessions.cutoff import cutoff, grant_lives, renewal_due
-from gateway.sessions.device import DeviceController, Surroundings
+from gateway.sessions.device import DEVICE_ERRORS, DeviceController, Surroundings
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason, word_for_device
 from gateway.sessions.settling import Settled, ended_by_register, settle
@@ -90,12 +91,16 @@ class OutletWatch(DeviceController):
             await self._restarted()
         if self.memory.log_sequence == 0 and self.identity is not None:
             self.memory = msgspec.structs.replace(self.memory, log_sequence=self.identity.log_ack)
+        known = self.memory
         status = await self._read_status(Priority.HOT)
         if status.is_open and (self._fresh or status.session_u32 not in self.sessions):
             await self._outlet.close(status.session_u32, "REMOTE")
         with contextlib.suppress(NoRoom):  # the log is drained and the meter read again when there is room
             await self._drain()
-            await self._meter(status, "boot")
+            # a line that comes and goes says nothing new about the register
+            moved = (known.boot_id, known.register_pulses) != (status.boot_id, status.total_pulses)
+            if self._fresh or moved:
+                await self._meter(status, "boot")
         self._fresh = False
 
     async def _restarted(self) -> None:
@@ -103,6 +108,20 @@ class OutletWatch(DeviceController):
         for session in list(self.sessions.values()):
             if session.asked_stop is None:
                 await self._ask_stop(session, StopReason.GATEWAY_RESTART)
+
+    async def make_safe(self) -> None:
+        """Close whatever this controller opened, after a bug: nobody looks after it for a while."""
+        async with self._lock:
+            for session in list(self.sessions.values()):
+                await self._ask_stop(session, StopReason.FAULT)
+                with contextlib.suppress(*DEVICE_ERRORS):
+                    await self._send_close(self.sessions[session.session_u32])
+
+    async def set_device_faults(self, names: frozenset[str]) -> None:
+        """Take over the faults a device itself reports, and the one it may not know of: pulses that mean nothing."""
+        if self.last_identity is not None and self._k_factor() <= 0:
+            names |= {FaultCode.CAL_INVALID.name}
+        await super().set_device_faults(names)
 
     # -- looking
 
@@ -167,7 +186,11 @@ class OutletWatch(DeviceController):
 
     async def _run(self, session: SessionMemory, status: OutletStatus) -> None:
         """Go on with a session whose outlet is open."""
-        volume = volume_ml(pulses=status.session_pulses, k_factor_pulses_per_m3=session.k_factor_pulses_per_m3)
+        k_factor = session.k_factor_pulses_per_m3
+        if k_factor <= 0 and session.asked_stop is None:  # nobody can say how much has run
+            await self._ask_stop(session, StopReason.FAULT)
+            session = self.sessions[session.session_u32]
+        volume = volume_ml(pulses=status.session_pulses, k_factor_pulses_per_m3=max(k_factor, 1))
         session = self._follow_flow(session, status)
         self._sample(session, status)
         if session.state == State.CLOSING:
@@ -226,9 +249,9 @@ class OutletWatch(DeviceController):
     # -- meter and log
 
     async def _meter(self, status: OutletStatus, cause: str) -> None:
-        if self.sessions or status.is_open:
+        if self.sessions or status.is_open or self._k_factor() <= 0:
             return
-        if cause == "scheduled" and await self._in.store.read(lambda tx: tx.journal.is_half_full()):
+        if await self._in.store.read(lambda tx: tx.journal.is_half_full()):
             self._metered_at = self._now()  # what can be read again later must not crowd out endings
             return
         self._metered_at = self._now()

@@ -64,6 +64,13 @@ class Journal:
         )
         return head
 
+    def renew_epoch(self, *, not_before_ms: int) -> None:
+        """Begin an epoch and write again under it what still waits."""
+        payloads = [row[0] for row in self._connection.execute("SELECT payload FROM journal ORDER BY sequence")]
+        self.begin_epoch(not_before_ms=not_before_ms)
+        for payload in payloads:
+            self.append(msgspec.json.decode(payload, type=JournalRecord).event)
+
     def append(self, event: Event) -> int:
         """Write an event as the next record and return its sequence. It is safe when the transaction has committed."""
         head = self.head()
@@ -117,8 +124,5 @@ class Journal:
         if acked_through <= head.sequence:
             self._connection.execute("DELETE FROM journal WHERE sequence <= ?", (acked_through,))
             return False
-        payloads = [signed.payload for _, signed in self.waiting(after=0, limit=self._rows_max * 2)]
-        self.begin_epoch(not_before_ms=head.not_before_ms)
-        for payload in payloads:
-            self.append(msgspec.json.decode(payload, type=JournalRecord).event)
+        self.renew_epoch(not_before_ms=head.not_before_ms)
         return True

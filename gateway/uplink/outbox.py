@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 BATCH_MAX = 50
 #: records sent and not yet acknowledged
 WINDOW_MAX = 200
+#: a record not acknowledged for this long while connected blocks all behind it
+BLOCKED_AFTER_S = 600.0
 SAMPLES_MAX = 500
 TELEMETRY_PERIOD_S = 0.5
 HEALTH_PERIOD_S = 15.0
@@ -68,11 +70,17 @@ class Outbox:
         gateway: str,
         key: Ed25519PrivateKey,
         resend_s: float,
+        blocked_after_s: float = BLOCKED_AFTER_S,
     ) -> None:
         self._publisher, self._store, self._key = publisher, store, key
         self._tenant, self._gateway, self._resend_s = tenant, gateway, resend_s
         self._sent_through = 0
         self._progress_at = 0.0
+        self._blocked_after_s = blocked_after_s
+        #: the first record that is not acknowledged, and since when it is that while connected
+        self._oldest: int | None = None
+        self._oldest_since = 0.0
+        self.blockages = 0
         self._samples: deque[MeterSampled] = deque(maxlen=SAMPLES_MAX)
         #: questions asked and not answered, oldest first
         self._questions: dict[str, CredentialPresented] = {}
@@ -105,13 +113,28 @@ class Outbox:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(1.0, self._resend_s / 2))
             self._wake.clear()
-            self.waiting = await self._store.read(lambda tx: tx.journal.count_waiting())
+            self.waiting, oldest = await self._store.read(
+                lambda tx: (tx.journal.count_waiting(), [s for s, _ in tx.journal.waiting(after=0, limit=1)])
+            )
+            self._look_for_blockage(oldest[0] if oldest else None, loop.time())
             if not self.waiting:
                 self._progress_at = loop.time()
             elif loop.time() - self._progress_at > self._resend_s:
                 self._sent_through = 0
                 self._progress_at = loop.time()
             await self._send_some()
+
+    def _look_for_blockage(self, oldest: int | None, now: float) -> None:
+        """Say so when the oldest record is not acknowledged for long although there is a connection."""
+        if oldest is None or oldest != self._oldest or not self._publisher.connected:
+            self._oldest, self._oldest_since = oldest, now
+        elif now - self._oldest_since > self._blocked_after_s:
+            self._oldest_since = now
+            self.blockages += 1
+            log.critical(
+                "the backend does not acknowledge the oldest record",
+                extra={"sequence": oldest, "waiting": self.waiting, "for_s": int(self._blocked_after_s)},
+            )
 
     async def _send_some(self) -> None:
         while self._publisher.connected:

@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEPT_MAX = 500
+#: how long to wait for somebody else's lock on the file
+LOCK_WAIT_S = 10.0
+#: stands in the name of a damaged file between the file's own name and the time
+_ASIDE = ".damaged-"
 #: this much must fit before a disk that was full counts as having room
 ROOM_BYTES = 256 * 1024
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -48,14 +52,16 @@ class Transaction:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=LOCK_WAIT_S)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     for statement in (*journal_tables.SCHEMA, *memory_tables.SCHEMA):
         connection.execute(statement)
     if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
         raise _Damaged("quick_check failed")
-    return connection
 
 
 class _Damaged(sqlite3.DatabaseError):
@@ -65,6 +71,43 @@ class _Damaged(sqlite3.DatabaseError):
 def _is_damaged(error: sqlite3.DatabaseError) -> bool:
     """Return whether a file must be given up; a full disk or a lock is no reason."""
     return isinstance(error, _Damaged) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """
+    Return the file opened, after moving a damaged one aside whole: its WAL may hold records nobody has.
+
+    The WAL goes first, so that being interrupted in between leaves a name that tells (`_lost_at_ms`). The damaged file
+    is closed only when it has its new name: closing deletes the WAL by name.
+
+    :raises NoRoom: if it cannot be opened now, which says nothing against its content.
+    """
+    try:
+        connection = _connect(path)
+        try:
+            _prepare(connection)
+        except sqlite3.DatabaseError as error:
+            if _is_damaged(error):
+                aside = path.with_name(f"{path.name}{_ASIDE}{now_ms()}")
+                log.error("journal damaged, moved aside", extra={"file": str(aside), "reason": str(error)})
+                for suffix in ("-wal", "-shm", ""):
+                    part = path.with_name(path.name + suffix)
+                    if part.exists():
+                        part.rename(aside.with_name(aside.name + suffix))
+            connection.close()
+            if not _is_damaged(error):
+                raise
+            connection = _connect(path)
+            _prepare(connection)
+    except sqlite3.DatabaseError as error:
+        raise NoRoom(f"{path} cannot be opened: {error}") from error
+    return connection
+
+
+def _lost_at_ms(path: Path) -> int:
+    """Return when a file was last moved aside, by its name; 0 when none was."""
+    times = [aside.name.removeprefix(path.name + _ASIDE).split("-")[0] for aside in path.parent.glob(f"*{_ASIDE}*")]
+    return max((int(time) for time in times if time.isdigit()), default=0)
 
 
 class Store:
@@ -82,19 +125,7 @@ class Store:
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._free_bytes_min = path, free_bytes_min
-        damaged = False
-        try:
-            self._connection = _connect(path)
-        except sqlite3.DatabaseError as error:
-            if not _is_damaged(error):
-                raise NoRoom(f"{path} cannot be opened: {error}") from error
-            damaged = True
-            aside = path.with_name(f"{path.name}.damaged-{now_ms()}")
-            log.error("journal damaged, moved aside", extra={"file": str(aside), "reason": str(error)})
-            path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._connection = _connect(path)
+        self._connection = _open(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._parts = Transaction(
             Journal(self._connection, tenant=tenant, gateway=gateway, key=key, rows_max=rows_max),
@@ -108,10 +139,8 @@ class Store:
         self._kept: deque[Callable[[Transaction], object]] = deque()
         self.lost = 0
         with self.transaction() as tx:
-            if damaged:
-                tx.journal.begin_epoch(not_before_ms=now_ms())
-            else:
-                tx.journal.head()
+            if tx.journal.head().not_before_ms < _lost_at_ms(path):
+                tx.journal.renew_epoch(not_before_ms=now_ms())
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:

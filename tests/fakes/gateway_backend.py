@@ -89,7 +89,7 @@ class FakeBackend:
                 self.gone += 1
             self._news.notify_all()
 
-    def _inside(self, payload: bytes, kind: type[T]) -> T:
+    def _inside(self, payload: bytes | bytearray, kind: type[T]) -> T:
         """Return what a gateway signed."""
         return verify(msgspec.json.decode(payload, type=Signed), keys={self.gateway: self.gateway_key}, as_type=kind)
 

@@ -65,6 +65,7 @@ class FakeOutlet:
     mismatch: bool = False
     ignores_close: bool = False
     forgets_log: bool = False
+    k_factor: int = K_FACTOR
 
     def _awake(self) -> None:
         if self.silent:
@@ -106,7 +107,9 @@ class FakeOutlet:
         self._awake()
         if self.mismatch:
             raise DeviceMismatch("identity is 0000", unknown=False)
-        return Identity(model="HWO-1", serial="1", firmware="1", k_factor_pulses_per_m3=K_FACTOR, log_ack=self.acked)
+        return Identity(
+            model="HWO-1", serial="1", firmware="1", k_factor_pulses_per_m3=self.k_factor, log_ack=self.acked
+        )
 
     async def flags(self) -> Flags:
         self._awake()

@@ -111,3 +111,81 @@ class TestOpening:
         with pytest.raises(NoRoom):
             open_store(tmp_path)
         assert not list(tmp_path.glob("*.damaged-*"))
+
+    def test_a_locked_file_is_left_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(store_module, "LOCK_WAIT_S", 0.1)
+        store = open_store(tmp_path)
+        with store.transaction() as tx:
+            append(tx)
+        store.close()
+        other = sqlite3.connect(tmp_path / "gateway.sqlite", isolation_level=None)
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("UPDATE journal_head SET sequence = sequence")
+        with pytest.raises(NoRoom):
+            open_store(tmp_path)
+        other.close()
+        assert not list(tmp_path.glob("*.damaged-*"))
+        assert len(sequences(open_store(tmp_path))) == 20
+
+    def crashed(self, folder: Path) -> None:
+        """Leave a file whose records are in the WAL, as a crash does."""
+        running = folder / "running"
+        running.mkdir()
+        store = open_store(running)
+        with store.transaction() as tx:
+            append(tx)
+        store.close()
+        store = open_store(running)
+        with store.transaction() as tx:
+            tx.journal.append(reading(20))
+        for part in list(running.iterdir()):
+            (folder / part.name).write_bytes(part.read_bytes())
+        store.close()
+
+    def test_a_damaged_file_keeps_its_wal(self, tmp_path: Path) -> None:
+        self.crashed(tmp_path)
+        wal = (tmp_path / "gateway.sqlite-wal").read_bytes()
+        size = (tmp_path / "gateway.sqlite").stat().st_size
+        (tmp_path / "gateway.sqlite").write_bytes(b"garbage!" * (size // 8))
+        store = open_store(tmp_path)
+        (kept,) = tmp_path.glob("gateway.sqlite.damaged-*-wal")
+        assert kept.read_bytes() == wal
+        assert sequences(store) == []
+        with store.transaction() as tx:
+            assert tx.journal.head().not_before_ms > 0
+
+    def test_a_file_that_its_wal_repairs_is_no_damaged_one(self, tmp_path: Path) -> None:
+        running = tmp_path / "running"
+        running.mkdir()
+        store = open_store(running)
+        with store.transaction() as tx:
+            append(tx)
+        for part in list(running.iterdir()):
+            (tmp_path / part.name).write_bytes(part.read_bytes())
+        store.close()
+        with (tmp_path / "gateway.sqlite").open("r+b") as file:
+            file.write(b"garbage!" * 4)
+        assert len(sequences(open_store(tmp_path))) == 20
+
+    def test_a_start_after_one_that_was_interrupted_knows_that_memory_was_lost(self, tmp_path: Path) -> None:
+        self.crashed(tmp_path)
+        (tmp_path / "gateway.sqlite-wal").rename(tmp_path / "gateway.sqlite.damaged-1700000000000-wal")
+        store = open_store(tmp_path)
+        with store.transaction() as tx:
+            head = tx.journal.head()
+        assert head.not_before_ms > 1_700_000_000_000
+        store.close()
+        with open_store(tmp_path).transaction() as tx:
+            assert tx.journal.head() == head
+
+    def test_what_an_interrupted_one_left_readable_is_sent_under_a_new_epoch(self, tmp_path: Path) -> None:
+        store = open_store(tmp_path)
+        with store.transaction() as tx:
+            append(tx)
+            before = tx.journal.head().epoch
+        store.close()
+        (tmp_path / "gateway.sqlite.damaged-1700000000000-wal").touch()
+        store = open_store(tmp_path)
+        assert sequences(store) == list(range(1, 21))
+        with store.transaction() as tx:
+            assert tx.journal.head().epoch != before
