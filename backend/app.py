@@ -16,6 +16,7 @@ from backend.cardholders.service import SignInExpired
 from backend.errors import BackendError, NotFound
 from backend.tenants import keys
 from backend.web import assets
+from backend.web.intake import Intake, Malformed, TooLarge
 from backend.web.live import LiveHub, NoTelemetry, SharedLook, TelemetrySource
 from backend.web.ports import WebBackend
 from backend.web.rendering import SESSION_COOKIE, Pages, say
@@ -43,11 +44,19 @@ class Internal(BackendError):
     status = 500
 
 
-class Malformed(BackendError):
-    """The request lacks something or is not readable."""
+class MediaUnsupported(BackendError):
+    """The body is of a kind that this address does not read."""
 
-    code = "form_incomplete"
-    status = 422
+    code = "media_unsupported"
+    status = 415
+
+
+_FRAMEWORK: dict[int, type[BackendError]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: TooLarge,
+    415: MediaUnsupported,
+}
 
 
 def _back_to(request: Request) -> str:
@@ -84,7 +93,10 @@ def answer_refusal(request: Request, error: Exception) -> Response:
 
 def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    refusal: BackendError = MethodNotAllowed() if error.status_code == 405 else NotFound()
+    known = _FRAMEWORK.get(error.status_code)
+    refusal: BackendError = known() if known is not None else Malformed() if error.status_code < 500 else Internal()
+    if known is None:
+        refusal.status = error.status_code
     return answer_refusal(request, refusal)
 
 
@@ -159,6 +171,7 @@ def create_app(backend: WebBackend | None = None, telemetry: TelemetrySource | N
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(RequestValidationError, _answer_malformed)
     app.add_exception_handler(Exception, _answer_bug)
+    app.add_middleware(Intake, answer=answer_refusal)
     app.add_middleware(GZipMiddleware, minimum_size=600)
     app.add_middleware(SecurityHeaders)
     return app

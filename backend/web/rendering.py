@@ -110,6 +110,8 @@ class Pages:
         browser = request.cookies.get(SESSION_COOKIE) or request.cookies.get(VISITOR_COOKIE) or ""
         browser = getattr(request.state, "browser", "") or browser
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        if not here.isprintable():
+            here = "/"
         page = self._environments[self.language(request)].get_template(template)
         text = page.render(
             request=request,

@@ -13,6 +13,7 @@ from backend.cardholders.types import Cardholder, SignIn
 from backend.errors import BackendError, Forbidden
 from backend.tenants import service as tenants
 from backend.water_sessions.types import WaterSession
+from backend.web.intake import is_storable
 from backend.web.live import LiveHub, SharedLook
 from backend.web.ports import WebBackend
 from backend.web.rendering import SESSION_COOKIE, VISITOR_COOKIE, Pages
@@ -141,9 +142,15 @@ async def form_of(request: Request) -> Form:
     Return the fields of a form that came from a page of ours in this browser session.
 
     :raises backend.web.security.FormRefused: if it did not.
+    :raises FormIncomplete: if a field holds what is no text, whichever encoding the browser claims.
     """
-    body = await request.form(max_fields=_FIELDS_MAX, max_files=0)
+    try:
+        body = await request.form(max_fields=_FIELDS_MAX, max_files=0)
+    except UnicodeError as error:
+        raise FormIncomplete("the form is not readable") from error
     texts = [(name, value) for name, value in body.multi_items() if isinstance(value, str)]
+    if not all(is_storable(name) and is_storable(value) for name, value in texts):
+        raise FormIncomplete("the form holds what is no text")
     fields = dict(texts)
     browser = request.cookies.get(SESSION_COOKIE) or request.cookies.get(VISITOR_COOKIE) or ""
     site(request).pages.tokens.check(fields.get("form_token", ""), browser)

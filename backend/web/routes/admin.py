@@ -21,6 +21,7 @@ from backend.reconciliation import service as reconciliation
 from backend.tenants import service as tenants
 from backend.web import words
 from backend.web.charts.timeline import Period, timeline
+from backend.web.intake import is_askable
 from backend.web.overview import path_name
 from backend.web.rendering import say
 from backend.web.signed_in import Form, FormIncomplete, Here, SentForm, demand_role, require
@@ -78,7 +79,11 @@ def _page(
         preview_place = query.get("place", root)
         preview_at, bad = now, refusal
         try:
-            preview_at = parse_local(query["at"], tenant.time_zone) if query.get("at") else now
+            if query.get("at"):
+                asked = parse_local(query["at"], tenant.time_zone)
+                if not is_askable(asked):
+                    raise FormIncomplete("the moment lies outside 1970 to 2100", field="at")
+                preview_at = asked
             path = [each.place_id for each in fleet.place_path(conn, found.tenant_id, preview_place)]
         except BackendError as wrong:
             bad, path = wrong, [root]

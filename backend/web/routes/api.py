@@ -1,7 +1,6 @@
 """The JSON API under /api/v1, with a bearer token from `POST /api/v1/sign-in`. Refusals speak both languages."""
 
 from dataclasses import asdict, fields
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -15,6 +14,7 @@ from backend.payments import service as payments
 from backend.reconciliation import service as reconciliation
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import StartRequest, WaterSession
+from backend.web.intake import Moment
 from backend.web.outlet_page import outlet_of
 from backend.web.overview import is_online
 from backend.web.signed_in import Here, SignedIn, require
@@ -92,9 +92,12 @@ def start(here: Here, found: SignedIn, body: StartBody) -> dict[str, Any]:
     return _plain(water_sessions.request_start(here.backend.context, request))
 
 
+def _is_staff(found: SignIn) -> bool:
+    return bool(found.cardholder.roles & {"facilities", "admin", "finance"})
+
+
 def _visible(found: SignIn, session: WaterSession) -> WaterSession:
-    is_staff = bool(found.cardholder.roles & {"facilities", "admin", "finance"})
-    if session.cardholder_id != found.cardholder.cardholder_id and not is_staff:
+    if session.cardholder_id != found.cardholder.cardholder_id and not _is_staff(found):
         raise water_sessions.WaterSessionUnknown
     return session
 
@@ -103,7 +106,7 @@ def _visible(found: SignIn, session: WaterSession) -> WaterSession:
 def receipts(
     here: Here,
     found: Staff,
-    since: datetime | None = None,
+    since: Moment | None = None,
     limit: Annotated[int, Query(ge=1, le=_LIST_MAX)] = 1_000,
 ) -> list[dict[str, Any]]:
     """List sessions that ended at or after a time, oldest first, with pulses, charge and capture."""
@@ -129,10 +132,11 @@ def session(here: Here, found: SignedIn, water_session_id: str) -> dict[str, Any
 
 @router.post("/water-sessions/{water_session_id}/stop")
 def stop(here: Here, found: SignedIn, water_session_id: str, body: StopBody | None = None) -> dict[str, Any]:
-    """Ask for the end of a session; asking again changes nothing."""
+    """Ask for the end of a session; asking again changes nothing. Only staff revoke: from others it is `remote`."""
     with here.backend.db.read() as conn:
         _visible(found, water_sessions.session(conn, found.tenant_id, water_session_id))
-    reason = body.reason if body is not None else "remote"
+    is_revoked = body is not None and body.reason == "revoked" and _is_staff(found)
+    reason = "revoked" if is_revoked else "remote"
     person_id = found.cardholder.cardholder_id
     return _plain(
         water_sessions.request_stop(here.backend.context, found.tenant_id, water_session_id, person_id, reason)

@@ -1,7 +1,6 @@
 """The API of acceptance protection: draft, submit, approve by a second person, terminate, and preview any moment."""
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -12,6 +11,7 @@ from backend.fleet import service as fleet
 from backend.kit.ids import new_id
 from backend.protections import service as protections
 from backend.protections.rules import Grant
+from backend.web.intake import Malformed, Moment
 from backend.web.signed_in import Here, require
 
 router = APIRouter(prefix="/api/v1/protections", tags=["campustap"])
@@ -57,10 +57,12 @@ def draft(here: Here, found: Admin, body: GrantBody) -> dict[str, Any]:
 
 @router.get("/preview")
 def preview(
-    here: Here, found: Admin, device_id: str, at: AwareDatetime | None = None, person_class: str = "student"
+    here: Here, found: Admin, device_id: str, at: Moment | None = None, person_class: str = "student"
 ) -> dict[str, Any]:
     """Return what is accepted at an outlet at a moment, and why."""
-    moment: datetime = at or here.now
+    moment = at or here.now
+    if moment.tzinfo is None:
+        raise Malformed("the moment carries no zone", field="at")
     with here.backend.db.read() as conn:
         device = fleet.device(conn, found.tenant_id, device_id)
         path = [place.place_id for place in fleet.place_path(conn, found.tenant_id, device.place_id)]
