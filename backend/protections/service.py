@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, RowMapping
 
@@ -22,6 +22,7 @@ __all__ = [
     "GrantUnknown",
     "MethodDecision",
     "MethodNotAccepted",
+    "MethodNotOffered",
     "SamePerson",
     "approve",
     "count_refused",
@@ -35,6 +36,9 @@ __all__ = [
     "terminate",
 ]
 
+#: A grant begins and ends between these: no conversion between zones then leaves the calendar.
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _GRANT_FIELDS = tuple(field.name for field in fields(Grant))
 
 
@@ -77,6 +81,12 @@ class MethodNotAccepted(Forbidden):
         until_ms = None if decision.until is None else epoch_ms(decision.until)
         super().__init__(method=decision.method, brand=decision.brand, grant_id=decision.grant_id, until_ms=until_ms)
         self.decision = decision
+
+
+class MethodNotOffered(Forbidden):
+    """There is no such payment method here, protected or not."""
+
+    code = "method_not_offered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +139,9 @@ def require_accepted(
     """
     Return the decision on one method if it is accepted; an acceptance by exemption is counted.
 
-    :raises MethodNotAccepted: if it is not. The caller counts it with `count_refused` in a transaction of its own,
-        because the one this was raised in rolls back.
+    :raises MethodNotOffered: if there is no such method.
+    :raises MethodNotAccepted: if a grant refuses it. The caller counts it with `count_refused` in a transaction of its
+        own, because the one this was raised in rolls back.
     """
     decisions = options(
         conn,
@@ -141,8 +152,9 @@ def require_accepted(
         at=at,
         conditions=conditions,
     )
-    found = [decision for decision in decisions if decision.method == method]
-    decision = found[0] if found else MethodDecision(method, False, False, "unknown_method")
+    decision = next((each for each in decisions if each.method == method), None)
+    if decision is None:
+        raise MethodNotOffered(method=method)
     if not decision.accepted:
         raise MethodNotAccepted(decision)
     if decision.reason.startswith("exempt_"):
@@ -228,6 +240,8 @@ def list_all(conn: Connection, tenant_id: str) -> list[Grant]:
 
 def _check_form(conn: Connection, new: Grant) -> None:
     fleet.place(conn, new.tenant_id, new.place_id)
+    if not (_EARLIEST <= new.active_from <= _LATEST and _EARLIEST <= new.active_to <= _LATEST):
+        raise GrantMalformed("the period must lie between the years 2000 and 2100")
     if new.active_from >= new.active_to:
         raise GrantMalformed("the period must end after it starts")
     if new.mode not in rules.MODES:

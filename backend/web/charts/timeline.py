@@ -8,7 +8,7 @@ LABEL = 150
 ROW = 34
 TOP = 26
 _MARGIN = timedelta(days=45)
-_SPAN_MAX = timedelta(days=365 * 6)
+_REACH = timedelta(days=365 * 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,13 @@ def _months(first: datetime, last: datetime) -> list[datetime]:
 
 
 def timeline(periods: list[Period], *, now: datetime) -> Timeline:
-    """Return the picture of periods, one lane each, from before the first to after the last; today is always on it."""
-    first = min([period.starts_at for period in periods] + [now]) - _MARGIN
-    last = max([period.ends_at for period in periods] + [now]) + _MARGIN
-    last = min(last, first + _SPAN_MAX)
+    """
+    Return the picture of periods, one lane each, from before the first to after the last; today is always on it.
+
+    It reaches four years either way; a period that goes on beyond is cut off at the edge.
+    """
+    first = max(min([period.starts_at for period in periods] + [now]), now - _REACH) - _MARGIN
+    last = min(max([period.ends_at for period in periods] + [now]), now + _REACH) + _MARGIN
     span = (last - first) / timedelta(seconds=1)
 
     def x(moment: datetime) -> float:

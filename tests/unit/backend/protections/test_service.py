@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -45,6 +45,10 @@ class TestDraft:
         "changes",
         [
             {"active_to": NOW},
+            {"active_to": datetime.max.replace(tzinfo=UTC)},
+            {"active_from": datetime.min.replace(tzinfo=UTC)},
+            {"active_to": datetime(2100, 1, 1, 0, 1, tzinfo=UTC)},
+            {"active_from": datetime(1999, 12, 31, tzinfo=UTC)},
             {"mode": "sole"},
             {"brand": "wallet"},
             {"brand": "cash"},
@@ -174,7 +178,7 @@ class TestRequireAccepted:
         with database.write() as conn:
             add_campus(conn)
 
-            with pytest.raises(service.MethodNotAccepted):
+            with pytest.raises(service.MethodNotOffered):
                 require(conn, "cash")
 
     def test_is_what_a_preview_shows(self, database: Database) -> None:

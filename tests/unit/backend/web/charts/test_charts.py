@@ -1,6 +1,6 @@
 """Charts do not lie: gaps stay gaps, the foot of a scale is zero, a day stands where it belongs."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -56,3 +56,14 @@ class TestTimeline:
 
     def test_stands_without_periods(self) -> None:
         assert timeline([], now=NOW).bars == ()
+
+    def test_stands_at_the_ends_of_the_calendar_with_today_on_it(self) -> None:
+        ever = Period(
+            "a", "lane", datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), "active", "Active"
+        )
+        long_gone = Period("b", "lane", NOW - timedelta(days=9_000), NOW - timedelta(days=8_000), "expired", "Over")
+
+        drawn = timeline([ever, long_gone], now=NOW)
+
+        assert drawn.bars[0].x < drawn.today_x < drawn.bars[0].x + drawn.bars[0].width
+        assert len(drawn.months) <= 12
