@@ -5,11 +5,13 @@ import secrets
 
 import segno
 from fastapi import APIRouter
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from backend.cardholders import service as cardholders
-from backend.errors import BackendError
+from backend.cardholders.types import SignIn
+from backend.errors import BackendError, NotFound
 from backend.fleet import service as fleet
 from backend.payments import service as payments
 from backend.settlement import service as settlement
@@ -33,9 +35,21 @@ class AmountInvalid(BackendError):
     status = 422
 
 
+def _outcome(conn: Connection, found: SignIn, top_up_id: str) -> str:
+    """Return the state of the person's own top-up; empty for one that is not theirs or does not exist."""
+    if not top_up_id:
+        return ""
+    try:
+        made = payments.find_top_up(conn, found.tenant_id, top_up_id)
+    except NotFound:
+        return ""
+    return made.state if made.cardholder_id == found.cardholder.cardholder_id else ""
+
+
 def _wallet_page(here: Here, request: Request, found: SignedIn, refusal: BackendError | None = None) -> Response:
     person = found.cardholder
     with here.backend.db.read() as conn:
+        outcome = _outcome(conn, found, request.query_params.get("topup", ""))
         wallet = payments.wallet(conn, found.tenant_id, person.cardholder_id)
         entries = payments.wallet_entries(conn, found.tenant_id, person.cardholder_id, _ENTRIES)
     return here.pages.render(
@@ -49,7 +63,7 @@ def _wallet_page(here: Here, request: Request, found: SignedIn, refusal: Backend
         choices=TOP_UP_CHOICES_MINOR,
         methods=("unionpay", "alipay"),
         top_up_id="tu_" + secrets.token_hex(12),
-        outcome=request.query_params.get("topup", ""),
+        outcome=outcome,
         said=say(refusal, here.pages.language(request)) if refusal is not None else None,
     )
 
@@ -92,7 +106,7 @@ def top_up(here: Here, request: Request, found: SignedIn, form: SentForm) -> Res
         )
     except BackendError as refusal:
         return _wallet_page(here, request, found, refusal)
-    return RedirectResponse(f"/wallet?topup={made.state}", 303)
+    return RedirectResponse(f"/wallet?topup={made.top_up_id}", 303)
 
 
 @router.get("/history")
