@@ -72,7 +72,10 @@ class TestOpening:
 
         async def work() -> None:
             polling = asyncio.create_task(bench.controller.poll())
-            await asyncio.sleep(0.1)
+            async with asyncio.timeout(5):
+                while bench.registry.device("dev_o1").evidence == "not asked yet":
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
             polling.cancel()
             await bench.controller.obey(bench.order(opening()))
 

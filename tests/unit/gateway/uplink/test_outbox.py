@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.contract.events import JournalRecord
@@ -118,6 +119,32 @@ class TestJournalRecords:
             await until(lambda: post.publisher.sequences() == [1])
 
         post.run(steps)
+
+
+class TestBlockage:
+    def look(self, post: Post, oldest: int | None, now: float) -> int:
+        post.outbox._look_for_blockage(oldest, now)
+        return post.outbox.blockages
+
+    def test_is_said_after_ten_minutes_and_again_after_ten_more(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        post = Post(tmp_path)
+        seen = [self.look(post, 7, now) for now in (0, 600, 601, 602, 1_200, 1_202)]
+        assert seen == [0, 0, 1, 1, 1, 2]
+        assert [record.levelname for record in caplog.records] == ["CRITICAL"] * 2
+
+    def test_is_none_while_records_move_or_nobody_is_connected(self, tmp_path: Path) -> None:
+        post = Post(tmp_path)
+        assert [self.look(post, oldest, 500.0 * oldest) for oldest in range(1, 6)] == [0] * 5
+        assert [self.look(post, None, 500.0 * step) for step in range(6, 9)] == [0] * 3
+        post.publisher.connected = False
+        assert [self.look(post, 7, 5_000.0 + 500 * step) for step in range(5)] == [0] * 5
+
+    def test_is_looked_for_while_sending(self, tmp_path: Path) -> None:
+        post = Post(tmp_path, records=1, resend_s=0.1)
+        post.outbox._blocked_after_s = 0.05
+        post.run(lambda: until(lambda: post.outbox.blockages > 0))
 
 
 class TestTelemetry:
