@@ -107,6 +107,30 @@ class TestEveryPage:
 
         assert not wide
 
+    @pytest.mark.parametrize(("language", "width"), [("zh-CN", 390), ("en-US", 1280)])
+    def test_breaks_no_word_and_no_date(self, chromium: Browser, lively: Served, language: str, width: int) -> None:
+        size = {"width": width, "height": 900}
+        with visit(chromium, lively, login="admin", size=size, language=language) as page:
+            page.goto(f"{lively.url}/admin/protections")
+            broken = page.evaluate(
+                "[...document.querySelectorAll('.whole, .btn, .chip')]"
+                ".filter(e => [...e.childNodes].some(n => { const r = document.createRange(); r.selectNodeContents(n);"
+                " return n.nodeType === 3 && new Set([...r.getClientRects()].map(b => b.top)).size > 1; }))"
+                ".map(e => e.textContent)"
+            )
+            regions = page.get_by_role("region").evaluate_all(
+                "found => found.filter(e => e.matches('.scroll')).map(e => [e.getAttribute('aria-label'), e.tabIndex])"
+            )
+            page.goto(f"{lively.url}/facilities")
+            cut = page.locator(".heat tbody th").evaluate_all(
+                "found => found.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+            )
+
+        assert broken == []
+        assert cut == []
+        assert len({label for label, _ in regions}) == len(regions) == 3
+        assert {tab for _, tab in regions} == {0}
+
     def test_is_complete_without_scripts(self, chromium: Browser, lively: Served) -> None:
         with visit(chromium, lively, login="fac", size=DESKTOP, scripts=False) as page:
             page.goto(f"{lively.url}/facilities")
