@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from backend.bootstrap.tables import load_tables
 from backend.db import Database, open_database
+from backend.fleet import service as fleet
 from backend.metering import service as metering
 from backend.outbox import service as outbox
 from backend.payments import service as payments
-from backend.settlement import service
+from backend.settlement import service, sweeper
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.machine import State
 from backend.water_sessions.types import WaterSession
@@ -29,6 +30,7 @@ from tests.unit.backend.water_sessions.world import (
     TENANT,
     World,
     balance_of,
+    health,
 )
 
 
@@ -213,9 +215,80 @@ class TestOnEnded:
         world.check_books()
 
 
+class TestCorrection:
+    def settled_from(self, world: World, register: int | None) -> WaterSession:
+        """Return a session that was settled from a reading."""
+        started = world.start()
+        open_valve(world, started)
+        world.later(900 + sweeper.ENDING_WAIT_S + 10)
+        registers = {} if register is None else {OUTLET: register}
+        with world.db.write() as conn:
+            fleet.record_health(conn, TENANT, health(world.now, registers=registers), world.now)
+        assert [one.action for one in sweeper.sweep(world.ctx, world.now)] == ["settled_from_register"]
+        return started
+
+    @pytest.mark.parametrize(("register", "captured"), [(None, 0), (1_500, 4), (5_500, 33)])
+    def test_books_more_water_as_a_loss(self, world: World, register: int | None, captured: int) -> None:
+        started = self.settled_from(world, register)
+
+        for _ in range(2):
+            end(world, started)
+
+        after = world.session(started.water_session_id)
+        assert (after.evidence, after.closing_pulses, after.volume_ml) == ("device_log", 10_000, 20_000)
+        assert (after.charge_minor, after.captured_minor, after.overrun_minor) == (66, captured, 66 - captured)
+        assert world.wallet().available_minor == START_MINOR - captured
+        with world.db.read() as conn:
+            (lost,) = service.unbilled(conn, TENANT)
+            latest = metering.latest(conn, TENANT, OUTLET)
+            assert balance_of(conn, "operator_loss") == 66 - captured
+        assert (lost.cause, lost.amount_minor) == ("after_reading", 66 - captured)
+        assert latest is not None
+        assert (latest.register_pulses, latest.read_at) == (10_000, after.closed_at)
+        world.check_books()
+
+    def test_keeps_too_high_a_charge_as_a_case(self, world: World) -> None:
+        started = self.settled_from(world, 19_000)
+        before = world.session(started.water_session_id).captured_minor
+
+        for _ in range(2):
+            end(world, started)
+
+        after = world.session(started.water_session_id)
+        assert (before, after.captured_minor, after.charge_minor, after.overrun_minor) == (132, 132, 66, 0)
+        with world.db.read() as conn:
+            (case,) = service.unbilled(conn, TENANT)
+            assert balance_of(conn, "operator_loss") == 0
+        assert (case.cause, case.amount_minor, case.volume_ml) == ("overcharged", 66, 20_000)
+        world.check_books()
+
+    def test_says_nothing_when_the_reading_was_right(self, world: World) -> None:
+        started = self.settled_from(world, 10_000)
+
+        end(world, started)
+
+        assert world.session(started.water_session_id).evidence == "device_log"
+        with world.db.read() as conn:
+            assert service.unbilled(conn, TENANT) == []
+
+    def test_counts_a_loss_after_release_once(self, world: World) -> None:
+        started = world.start()
+        world.later(sweeper.OPENING_WAIT_S + 1)
+        sweeper.sweep(world.ctx, world.now)
+
+        end(world, started)
+        end(world, started, used=20_000)
+
+        after = world.session(started.water_session_id)
+        assert (after.state, after.closing_pulses, after.ignored_events) == (State.VOIDED, 10_000, 2)
+        with world.db.read() as conn:
+            assert balance_of(conn, "operator_loss") == 66
+            assert len(service.unbilled(conn, TENANT)) == 1
+
+
 class TestOrder:
     @given(order=st.permutations(range(7)), used=st.integers(0, 120_000))
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_of_events_does_not_change_the_books(
         self, tmp_path_factory: pytest.TempPathFactory, order: list[int], used: int
     ) -> None:
@@ -281,6 +354,22 @@ class TestOnRefused:
 
         assert world.session(started.water_session_id).state is State.AUTHORIZED
         assert world.wallet().held_minor == started.hold_minor
+
+    def test_does_not_void_when_a_close_is_refused_before_the_opening_is_heard_of(self, world: World) -> None:
+        started = world.start()
+        change(
+            world,
+            lambda conn: water_sessions.stop_in(
+                conn, world.ctx, water_sessions.locked(conn, TENANT, started.water_session_id), "remote", world.now
+            ),
+        )
+        close = world.commands()[-1]
+        refusal = world.refused(started, RefusalCode.DEVICE_SILENT, cmd_id=close.cmd_id)
+
+        change(world, lambda conn: service.on_refused(conn, world.ctx, TENANT, refusal, world.now))
+        end(world, started)
+
+        assert world.session(started.water_session_id).captured_minor == 66
 
     def test_ignores_the_refusal_of_a_close(self, world: World) -> None:
         started = world.start()

@@ -261,3 +261,15 @@ class TestHistory:
 
         assert [one.water_session_id for one in page] == [first.water_session_id]
         assert older == []
+
+
+class TestRequestId:
+    def test_of_another_person_is_refused(self, world: World) -> None:
+        own = service.request_start(world.ctx, world.request("ann", request_id="rq_shared"))
+
+        with pytest.raises(service.RequestConflict):
+            service.request_start(world.ctx, world.request("bob", device_id=OTHER_OUTLET, request_id="rq_shared"))
+
+        again = service.request_start(world.ctx, world.request("ann", request_id="rq_shared"))
+        assert again.water_session_id == own.water_session_id
+        assert world.wallet("bob").held_minor == 0

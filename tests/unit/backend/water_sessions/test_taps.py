@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from backend.cardholders import service as cardholders
 from backend.db import Database
+from backend.fleet import service as fleet
 from backend.outbox import service as outbox
 from backend.settlement import service as settlement
 from backend.water_sessions import service, taps
 from backend.water_sessions.machine import State
 from gateway.contract.commands import CloseValve, OpenValve
-from gateway.contract.messages import Decision
-from tests.unit.backend.water_sessions.world import OTHER_OUTLET, OUTLET, TENANT, World
+from gateway.contract.messages import CredentialKind, Decision
+from tests.unit.backend.water_sessions.world import OTHER_OUTLET, OUTLET, TENANT, World, health
 
 
 @pytest.fixture
@@ -139,3 +141,22 @@ class TestForgetTaps:
 
         assert kept.reason == "ok"
         assert tap(world, "ann", request_id="rq_1").reason == "stopped"
+
+
+class TestCode:
+    def test_is_used_up_also_by_a_refused_start(self, world: World) -> None:
+        with world.db.read() as conn:
+            code = cardholders.student_code(conn, world.secrets_dir, TENANT, world.people["ann"], world.now)
+        report = health(world.now)
+        silent = [msgspec.structs.replace(one, state="silent") for one in report.devices if one.device == OUTLET]
+        with world.db.write() as conn:
+            fleet.record_health(conn, TENANT, msgspec.structs.replace(report, devices=silent), world.now)
+
+        def show(device_id: str) -> str:
+            shown = msgspec.structs.replace(
+                world.tap("ann", device_id=device_id), kind=CredentialKind.CODE, value=code.text
+            )
+            return taps.on_presented(world.ctx, TENANT, shown, world.now).reason
+
+        assert [show(OUTLET), show(OTHER_OUTLET)] == ["outlet_offline", "code_replayed"]
+        assert running(world, OTHER_OUTLET) == ""
