@@ -15,7 +15,8 @@ from backend.fleet import service as fleet
 from backend.metering import service as metering
 from backend.outbox import service as outbox
 from backend.payments import service as payments
-from backend.settlement import service, sweeper
+from backend.settlement import rules, service, sweeper
+from backend.tariffs import service as tariffs
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.machine import State
 from backend.water_sessions.types import WaterSession
@@ -318,7 +319,7 @@ class TestOrder:
 
         after = world.session(ws)
         charge = service.live_charge(
-            service.tariffs.version(db.engine.connect(), TENANT, "tf_water", 1),
+            tariffs.version(db.engine.connect(), TENANT, "tf_water", 1),
             pulses=used,
             k_factor_pulses_per_m3=K_FACTOR,
         ).amount_minor
@@ -334,7 +335,7 @@ class TestOrder:
 
 
 class TestOnRefused:
-    @pytest.mark.parametrize("code", sorted(service.rules.FINAL_REFUSALS))
+    @pytest.mark.parametrize("code", sorted(rules.FINAL_REFUSALS))
     def test_gives_the_hold_back_when_the_outlet_would_not(self, world: World, code: RefusalCode) -> None:
         started = world.start()
         refusal = world.refused(started, code)
@@ -424,7 +425,7 @@ class TestLiveCharge:
         started = world.start()
         end(world, started, used=12_345)
         with world.db.read() as conn:
-            tariff = service.tariffs.version(conn, TENANT, "tf_water", 1)
+            tariff = tariffs.version(conn, TENANT, "tf_water", 1)
 
         shown = service.live_charge(tariff, pulses=12_345, k_factor_pulses_per_m3=K_FACTOR)
 
@@ -439,7 +440,7 @@ def test_hold_covers_every_volume_up_to_the_limit_and_overshoot(tmp_path: Path) 
     for available, price in itertools.product((60, 100, 1_000), (1_000, 3_300, 9_999)):
         hold = plan(tariff(price_minor_per_m3=price), available_minor=available)
         assert hold is not None
-        bill = service.rules.bill(
+        bill = rules.bill(
             tariff(price_minor_per_m3=price),
             opening_pulses=0,
             closing_pulses=hold.volume_limit_ml + OVERSHOOT_ML,
