@@ -30,7 +30,6 @@ __all__ = [
     "device",
     "device_by_sticker",
     "devices",
-    "distrust",
     "gateway",
     "gateways",
     "next_command_sequence",
@@ -48,7 +47,6 @@ __all__ = [
 _PLACE_DEPTH_MAX = 32
 _FAULTS_LIMIT = 1_000
 _COUNT_MAX = 2**31
-_NOT_ITS_KEY = "gateway signature refused"
 _DEVICE_FIELDS = tuple(field.name for field in fields(Device))
 _GATEWAY_FIELDS = tuple(field.name for field in fields(Gateway))
 _FAULT_FIELDS = tuple(field.name for field in fields(FaultRow))
@@ -275,17 +273,6 @@ def record_health(conn: Connection, tenant_id: str, report: HealthReport, now: d
         }
         repository.update_health(conn, tenant_id, report.gateway, health.device, health_at=health_at, values=values)
     return tuple(sorted({health.device for health in report.devices} - own))
-
-
-def distrust(conn: Connection, tenant_id: str, gateway_id: str) -> None:
-    """
-    Take all devices of a gateway for unreachable, because something spoke in its name without its key.
-
-    What such a gateway reports of water could not be billed. Its next well-signed health report ends this.
-    """
-    for row in repository.find_devices(conn, tenant_id=tenant_id, gateway_id=gateway_id):
-        if (row["state"], row["evidence"]) != ("unknown", _NOT_ITS_KEY):
-            repository.update_device(conn, tenant_id, row["device_id"], state="unknown", evidence=_NOT_ITS_KEY)
 
 
 def _apply_fault(

@@ -13,9 +13,6 @@ from gateway.contract.signing import Signed, decode, public_from_text, sign, ver
 
 T = TypeVar("T")
 
-#: Refusals that mean: whoever speaks on this gateway's topics does not have its key.
-NOT_ITS_KEY = frozenset({"bad_signature", "unknown_key", "unsigned"})
-
 
 def key_of(conn: Connection, tenant_id: str, gateway_id: str) -> Ed25519PublicKey | None:
     """Return a known gateway's public key, or None."""

@@ -68,7 +68,6 @@ class _Batch:
     now: datetime
     keys: dict[tuple[str, str], Ed25519PublicKey | None] = field(default_factory=dict)
     touched: dict[tuple[str, str, str], None] = field(default_factory=dict)
-    distrusted: set[tuple[str, str]] = field(default_factory=set)
 
     def key_of(self, tenant_id: str, gateway_id: str) -> Ed25519PublicKey | None:
         """Return a known gateway's public key, or None."""
@@ -91,12 +90,13 @@ class _Batch:
         )
 
     def refuse(self, address: topics.Address, kind: str, refusal: SignatureRefused, sample: str) -> None:
-        """Count a message that is not what a gateway signed; outlets behind a strange key count as unreachable."""
+        """
+        Count a message that is not what a gateway signed.
+
+        It proves nothing about the gateway: anyone can forge badly. A gateway that lost its key brings no well-signed
+        health any more, so its outlets count as offline within a minute.
+        """
         self.reject(address.tenant, address.gateway, kind, refusal.code, sample)
-        at = (address.tenant, address.gateway)
-        if refusal.code in envelopes.NOT_ITS_KEY and at not in self.distrusted:
-            self.distrusted.add(at)
-            fleet.distrust(self.conn, *at)
 
 
 def reason_of(error: Exception) -> str:

@@ -15,7 +15,6 @@ import msgspec
 from sqlalchemy.exc import OperationalError
 
 from backend.errors import BackendError
-from backend.fleet import service as fleet
 from backend.mqtt import dispatch, envelopes, ingest, repository
 from backend.mqtt.client import BrokerLink, Incoming
 from backend.mqtt.trace import Trace
@@ -145,8 +144,6 @@ class WorkerLoop:
     def _reject(self, address: topics.Address, reason: str, message: Incoming) -> None:
         log.warning("tap rejected", extra={"gateway": f"{address.tenant}/{address.gateway}", "reason": reason})
         with self.ctx.db.write() as conn:
-            if reason in envelopes.NOT_ITS_KEY:
-                fleet.distrust(conn, address.tenant, address.gateway)
             repository.count_rejected(
                 conn,
                 tenant_id=address.tenant,
