@@ -22,7 +22,6 @@ from gateway.contract.signing import Signed, sign
 from tests.unit.backend.water_sessions.world import (
     GATEWAY,
     GATEWAY_KEY,
-    OUTLET,
     START_MINOR,
     TENANT,
     World,
