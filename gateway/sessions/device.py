@@ -6,29 +6,24 @@ queue of verified commands worked off one by one.
 import asyncio
 import contextlib
 import logging
-import sqlite3
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Protocol
 
-import msgspec
-
-from gateway.contract.events import CommandRefused, Event, FaultCleared, FaultRaised, RefusalCode
+from gateway.contract.events import Event, FaultCleared, FaultRaised, RefusalCode
 from gateway.contract.faults import FaultCode
-from gateway.contract.messages import CredentialKind, CredentialPresented, Decision, MeterSampled
+from gateway.contract.messages import CredentialKind, CredentialPresented, Decision
 from gateway.devices.ports import CommandFailed, DeviceMismatch, DevicePort, Flags, Identity
-from gateway.devices.registry import Registry
-from gateway.kit import Clock, Trace, new_id
+from gateway.kit import new_id
 from gateway.modbus.bus import BusError, NoAnswer
 from gateway.modbus.codec import CodecError
+from gateway.sessions.orders import OrderBook
+from gateway.sessions.orders import Surroundings as Surroundings
 from gateway.uplink.flapping import Holdback
 from gateway.uplink.state import DeviceMemory
-from gateway.uplink.store import NoRoom, Store, Transaction
-from gateway.uplink.verification import Order, subject_of
+from gateway.uplink.store import NoRoom, StoreBroken
+from gateway.uplink.verification import Order
 
 log = logging.getLogger(__name__)
 
-COMMANDS_MAX = 32
 FAILURES_BEFORE_SILENT = 2
 MAIL_AGE_S_MAX = 10
 DISPLAY_S = 5
@@ -50,51 +45,26 @@ _KINDS = {
 }
 
 
-class Uplink(Protocol):
-    """Where telemetry and questions go."""
-
-    def sample(self, sample: MeterSampled) -> None:
-        """Send a look at an open outlet; may be dropped."""
-
-    def present(self, presented: CredentialPresented) -> bool:
-        """Ask the backend about a credential; return whether it could be sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What every controller is given."""
-
-    store: Store
-    registry: Registry
-    uplink: Uplink
-    clock: Clock
-    trace: Trace
-
-
 def known_faults(names: frozenset[str]) -> frozenset[FaultCode]:
     """Return the contract's faults among a device's own; what the contract has no word for stays on the device."""
     codes = {code.name for code in FaultCode}
     return frozenset(FaultCode[name] for name in names if name in codes)
 
 
-class DeviceController:
+class DeviceController(OrderBook):
     """Runs one device. Subclasses say what a cycle looks at and how an order is obeyed."""
 
     def __init__(
         self, device_id: str, port: DevicePort, surroundings: Surroundings, memory: DeviceMemory, period_s: float
     ) -> None:
-        self.device_id, self._port, self._in = device_id, port, surroundings
-        self.memory = memory
-        #: highest sequence taken in, on disk or about to be
-        self.reserved_sequence = memory.last_sequence
+        super().__init__(device_id, surroundings, memory)
+        self._port = port
         #: who answers now; None until it has said so, and again when it has been silent
         self.identity: Identity | None = None
         self.last_identity: Identity | None = None
         self._period_s = period_s
-        self._orders: asyncio.Queue[Order] = asyncio.Queue(COMMANDS_MAX)
         self._lock = asyncio.Lock()
         self._nudge = asyncio.Event()
-        self._obeys = False
         self._failures = 0
         self._device_faults: frozenset[FaultCode] = known_faults(frozenset(f.upper() for f in memory.faults)) - {
             FaultCode.DEVICE_SILENT,
@@ -147,7 +117,7 @@ class DeviceController:
             for step in (task, self.make_safe, self._tell_broken):
                 try:
                     await step()
-                except sqlite3.Error:
+                except StoreBroken:
                     raise
                 except Exception as error:  # noqa: BLE001 - the one place where a bug is met instead of passed on
                     self._note_bug(error)
@@ -303,95 +273,6 @@ class DeviceController:
         if self._present != frozenset(FaultCode(fault) for fault in self.memory.faults):
             await self.set_faults(self._present, "")
 
-    async def save(self, events: list[Event], **changes: object) -> None:
-        """
-        Change what is remembered of the device and journal events, in one transaction.
-
-        :raises NoRoom: if the disk is full; nothing has changed then, neither on disk nor here.
-        """
-
-        def work(tx: Transaction) -> None:
-            for event in events:
-                tx.journal.append(event)
-
-        await self.change(work, **changes)
-
-    async def change(self, more: "Work", **changes: object) -> None:
-        """Change what is remembered of the device together with more, or raise NoRoom and change nothing."""
-        before = {name: getattr(self.memory, name) for name in changes}
-        self.memory = msgspec.structs.replace(self.memory, **changes)
-
-        def work(tx: Transaction) -> None:
-            more(tx)
-            tx.memory.change_device(self.device_id, **changes)
-
-        try:
-            await self._in.store.write(work)
-        except NoRoom:
-            self.memory = msgspec.structs.replace(self.memory, **before)
-            raise
-
-    # -- orders
-
-    def is_busy(self) -> bool:
-        """Return whether a command waits or is being carried out."""
-        return self._obeys or not self._orders.empty()
-
-    def take(self, order: Order) -> bool:
-        """Queue a verified command; return False when too many wait."""
-        self.reserved_sequence = max(self.reserved_sequence, order.command.sequence)
-        try:
-            self._orders.put_nowait(order)
-        except asyncio.QueueFull:
-            return False
-        return True
-
-    async def refuse(self, order: Order, code: RefusalCode, detail: str, *, undo: "Work | None" = None) -> None:
-        """
-        Journal that a command never will be carried out, undoing in the same transaction what it began.
-
-        On a full disk the refusal is kept until there is room: without it the backend would wait for an opening.
-        """
-        log.warning("command refused", extra={"device": self.device_id, "code": code.value, "reason": detail})
-        event = CommandRefused(
-            event_id=new_id("ev"),
-            at_ms=self._in.clock(),
-            code=code,
-            cmd_id=order.command.cmd_id,
-            device=self.device_id,
-            subject_id=subject_of(order.command),
-            detail=detail,
-        )
-
-        def work(tx: Transaction) -> None:
-            tx.journal.append(event)
-            if undo is not None:
-                undo(tx)
-
-        await self._in.store.write_or_keep(self._persisting(order, work))
-
-    async def persist(self, order: Order, more: "Work") -> None:
-        """
-        Put a command's sequence and id on disk, together with more changes.
-
-        :raises NoRoom: if the disk is full; the command must not be obeyed then, unless it makes things safer.
-        """
-        await self._in.store.write(self._persisting(order, more))
-
-    def _persisting(self, order: Order, more: "Work") -> Callable[[Transaction], None]:
-        """Return the work that puts a command's sequence and id on disk, together with more changes."""
-        sequence = max(self.memory.last_sequence, order.command.sequence)
-        self.memory = msgspec.structs.replace(self.memory, last_sequence=sequence)
-        now = self._in.clock()
-
-        def work(tx: Transaction) -> None:
-            known = tx.memory.device(self.device_id).last_sequence
-            tx.memory.change_device(self.device_id, last_sequence=max(known, sequence))
-            tx.memory.remember_command(order.command.cmd_id, order.sha256, now)
-            more(tx)
-
-        return work
-
     # -- readers
 
     async def _take_mail(self, flags: Flags) -> None:
@@ -431,10 +312,3 @@ class DeviceController:
 
     async def denied(self, direction: str) -> None:
         """Do what a device does when access is denied; nothing, unless it has a lamp for it."""
-
-
-class Work(Protocol):
-    """A change inside a transaction."""
-
-    def __call__(self, tx: Transaction, /) -> object:
-        """Make the change."""

@@ -26,6 +26,9 @@ from gateway.uplink.journal import Journal
 from gateway.uplink.state import Memory
 
 log = logging.getLogger(__name__)
+
+#: what the database says when it can no longer be relied on; ends the process
+StoreBroken = sqlite3.Error
 T = TypeVar("T")
 
 KEPT_MAX = 500

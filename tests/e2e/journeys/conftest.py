@@ -10,7 +10,7 @@ from firmware_sim.plan import PlanSize
 from firmware_sim.stack import Stack
 from tests.e2e.journeys.school import School
 
-SIZE = PlanSize(buildings=2, floors=1, outlets_per_floor=4, students=40, idle_limit_s=4)
+SIZE = PlanSize(buildings=2, floors=1, outlets_per_floor=4, students=80, idle_limit_s=4)
 
 
 def run_school(folder: Path, **options: object) -> Iterator[School]:
