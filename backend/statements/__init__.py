@@ -1,0 +1,1 @@
+"""What payment providers say they did: daily statement files, read byte-exactly and kept for reconciliation."""
