@@ -169,6 +169,7 @@ def _handle_one(batch: _Batch, address: topics.Address, message: Incoming) -> No
         if not _EPOCH.fullmatch(hello.journal_epoch) or not 0 <= hello.journal_sequence <= _SEQUENCE_MAX:
             raise SignatureRefused("malformed", "no journal can stand there")
         fleet.record_hello(conn, tenant_id, hello, batch.now)
+        outbox.resend(conn, tenant_id, gateway_id, batch.now)
         batch.touched[tenant_id, gateway_id, hello.journal_epoch] = None
     elif address.kind == topics.Up.GONE:
         _check_sender(decode(message.payload, Gone).gateway, gateway_id)

@@ -82,6 +82,21 @@ def mark_sent(conn: Connection, keys: list[tuple[str, str]], now: datetime) -> N
     )
 
 
+def unmark_sent(conn: Connection, tenant_id: str, gateway_id: str, now: datetime) -> int:
+    """Let a gateway's sent commands that are still good be sent again, and return how many there are."""
+    again = conn.execute(
+        update(commands)
+        .where(
+            commands.c.tenant_id == tenant_id,
+            commands.c.gateway_id == gateway_id,
+            commands.c.sent_at.is_not(None),
+            commands.c.not_after > now,
+        )
+        .values(sent_at=None, claimed_until=None)
+    )
+    return again.rowcount
+
+
 def record_sha256(conn: Connection, tenant_id: str, gateway_id: str, epoch: str, sequence: int) -> str | None:
     """Return the digest of an accepted record or None."""
     return conn.execute(

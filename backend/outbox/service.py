@@ -138,6 +138,16 @@ def mark_sent(conn: Connection, keys: list[tuple[str, str]], now: datetime) -> N
         repository.mark_sent(conn, keys, now)
 
 
+def resend(conn: Connection, tenant_id: str, gateway_id: str, now: datetime) -> int:
+    """
+    Return how many unexpired commands of a gateway are sent once more, because it has just come (back) to the broker.
+
+    A broker that restarted, or took a command while the gateway was away, may have lost it. The gateway recognizes a
+    command it has dealt with, and refuses one that expired.
+    """
+    return repository.unmark_sent(conn, tenant_id, gateway_id, now)
+
+
 class ConflictingRecord(BackendError):
     """A gateway sent another record under a sequence that is already taken."""
 

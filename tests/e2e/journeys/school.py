@@ -92,13 +92,19 @@ class School:
     def reaches(self, login: str, session_id: str, states: set[str], *, within_s: float = 20.0) -> dict[str, Any]:
         """Return the session once it is in one of the states; fail at once when it ended otherwise."""
 
+        last: dict[str, Any] = {}
+
         def look() -> dict[str, Any] | None:
             session = self.session(login, session_id)
+            last.update(session)
             if session["state"] in ENDED - states:
                 raise AssertionError(f"{session_id} ended as {session['state']}: {session['refusal']}")
             return session if session["state"] in states else None
 
-        return eventually(f"{session_id} in {states}", look, within_s=within_s)
+        try:
+            return eventually(f"{session_id} in {states}", look, within_s=within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {last}") from error
 
     def settled(self, login: str, session_id: str, *, within_s: float = 30.0) -> dict[str, Any]:
         """Return the session once it is settled."""

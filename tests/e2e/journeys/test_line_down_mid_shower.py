@@ -1,5 +1,8 @@
 """Journey 4: the grant's own limits close the valve; the record survives and is settled exactly once later."""
 
+import os
+import signal
+
 from tests.e2e.journeys.school import School, eventually
 
 _OUTLET = "dev_b1_103"
@@ -38,3 +41,28 @@ class TestLineDown:
         )
 
         assert school.settled(student, session_id, within_s=60)["state"] == "settled"
+
+
+class TestLineDownAtTheStart:
+    def test_opens_with_a_command_that_the_broker_lost(self, school: School) -> None:
+        student, gateway = school.fresh(), school.stack.parts["gw_b1"]
+        assert gateway.process is not None
+        os.kill(gateway.process.pid, signal.SIGSTOP)
+        try:
+            school.stack.parts["broker"].kill()
+            school.restart("broker")
+            worker_is_back = school.fresh()
+            other = eventually(
+                "the worker is back", lambda: school.start(worker_is_back, "dev_b2_104"), within_s=20
+            ).json()["water_session_id"]
+            school.reaches(worker_is_back, other, {"flowing"})
+            school.stop(worker_is_back, other)
+            session_id = school.start(student, _OUTLET).json()["water_session_id"]
+            eventually("the command left", lambda: school.session(student, session_id)["state"] == "opening")
+        finally:
+            os.kill(gateway.process.pid, signal.SIGCONT)
+
+        school.reaches(student, session_id, {"flowing"})
+        eventually("water", lambda: school.device(_OUTLET)["sess_pulses"] > 60)
+        school.stop(student, session_id)
+        assert school.settled(student, session_id)["captured_minor"] > 0

@@ -107,6 +107,27 @@ class TestDue:
             assert not service.any_due(conn, NOW)
 
 
+class TestResend:
+    def test_makes_a_gateways_sent_commands_due_again_in_sequence(self, database: Database) -> None:
+        first, second = enqueue(database, sequence=1), enqueue(database, sequence=2)
+        claim(database)
+        with database.write() as conn:
+            service.mark_sent(conn, [("north", first), ("north", second)], NOW)
+
+            assert service.resend(conn, "north", "gw_1", NOW) == 2
+
+        assert [row.cmd_id for row in claim(database)] == [first, second]
+
+    def test_leaves_expired_commands_and_other_gateways_alone(self, database: Database) -> None:
+        cmd_id = enqueue(database, sequence=1)
+        with database.write() as conn:
+            service.mark_sent(conn, [("north", cmd_id)], NOW)
+
+            assert service.resend(conn, "north", "gw_2", NOW) == 0
+            assert service.resend(conn, "south", "gw_1", NOW) == 0
+            assert service.resend(conn, "north", "gw_1", NOW + timedelta(seconds=20)) == 0
+
+
 def accept(database: Database, sequence: int, sha256: str = "a") -> bool:
     """Accept a record."""
     with database.write() as conn:
