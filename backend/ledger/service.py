@@ -109,6 +109,15 @@ def account(conn: Connection, tenant_id: str, kind: str, owner_id: str = "") -> 
     return key
 
 
+def open_chart(conn: Connection, tenant_id: str, methods: Sequence[str] = ()) -> None:
+    """Open the accounts a school has one of, and those of its payment methods; what is open already stays as it is."""
+    repository.lock_writer(conn, tenant_id)
+    for kind, rule in chart.CHART.items():
+        owners = {"school": [""], "method": list(methods)}.get(rule.owner, [])
+        for owner_id in owners:
+            repository.create_account(conn, tenant_id, kind, owner_id)
+
+
 def balances(conn: Connection, tenant_id: str, account_id: str) -> Balances:
     """
     Return an account's balances.
