@@ -24,7 +24,7 @@ class TestStep:
 
         assert entry is None or entry.effect is Effect.MOVE or entry.state is state
 
-    @pytest.mark.parametrize("state", [state for state in LIVE if state is not State.REQUESTED])
+    @pytest.mark.parametrize("state", sorted(LIVE - {State.REQUESTED}))
     def test_settles_an_ending_from_every_live_state(self, state: State) -> None:
         assert step(state, Event.ENDED) == (State.METERED, Effect.MOVE)
 
