@@ -10,7 +10,7 @@ from backend.db import metadata
 
 
 def load_tables() -> MetaData:
-    """Return the metadata with the tables of all slices (each `backend/<slice>/models.py`) registered."""
-    for path in sorted(Path(backend.__path__[0]).glob("*/models.py")):
-        import_module(f"backend.{path.parent.name}.models")
+    """Return the metadata with the tables of all slices (each `backend/<slice>/*models.py`) registered."""
+    for path in sorted(Path(backend.__path__[0]).glob("*/*models.py")):
+        import_module(f"backend.{path.parent.name}.{path.stem}")
     return metadata

@@ -410,6 +410,7 @@ def upgrade() -> None:
         sa.Column("expires_at", UtcDateTime(), nullable=False),
         sa.Column("capture_id", sa.String(length=64), nullable=True),
         sa.Column("late_success", sa.Boolean(), nullable=False),
+        sa.Column("provider_ref", sa.String(length=96), nullable=False),
         sa.CheckConstraint(
             "state IN ('requested', 'held', 'declined', 'unknown', 'captured', 'voided')",
             name=op.f("ck_payment_authorizations_state"),
@@ -426,6 +427,86 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "payment_cases",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("case_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("subject_id", sa.String(length=160), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("evidence", sa.JSON(), nullable=False),
+        sa.Column("times_seen", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("closed_at", UtcDateTime(), nullable=True),
+        sa.Column("closed_by", sa.String(length=64), nullable=False),
+        sa.Column("note", sa.String(length=1000), nullable=False),
+        sa.CheckConstraint(
+            "(state = 'open' AND closed_by = '') OR (state = 'closed' AND closed_by <> '')",
+            name=op.f("ck_payment_cases_state"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "case_id", name=op.f("pk_payment_cases")),
+    )
+    with op.batch_alter_table("payment_cases", schema=None) as batch_op:
+        batch_op.create_index("ix_payment_cases_state", ["tenant_id", "state", "created_at"], unique=False)
+        batch_op.create_index("uq_payment_cases_subject", ["tenant_id", "kind", "subject_id"], unique=True)
+
+    op.create_table(
+        "payment_disputes",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("dispute_id", sa.String(length=64), nullable=False),
+        sa.Column("water_session_id", sa.String(length=64), nullable=False),
+        sa.Column("auth_id", sa.String(length=64), nullable=False),
+        sa.Column("cardholder_id", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("text", sa.String(length=1000), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("answer", sa.String(length=1000), nullable=False),
+        sa.Column("decided_by", sa.String(length=64), nullable=False),
+        sa.Column("decided_at", UtcDateTime(), nullable=True),
+        sa.Column("entry_id", sa.String(length=64), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('open', 'upheld', 'refunded', 'rejected') AND amount_minor >= 0",
+            name=op.f("ck_payment_disputes_state"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "dispute_id", name=op.f("pk_payment_disputes")),
+    )
+    with op.batch_alter_table("payment_disputes", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_payment_disputes_cardholder", ["tenant_id", "cardholder_id", "created_at"], unique=False
+        )
+        batch_op.create_index("ix_payment_disputes_entry", ["tenant_id", "entry_id"], unique=False)
+        batch_op.create_index(
+            "uq_payment_disputes_session",
+            ["tenant_id", "water_session_id"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('open', 'upheld')"),
+            postgresql_where=sa.text("state IN ('open', 'upheld')"),
+        )
+
+    op.create_table(
+        "payment_forgeries",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "method", "day", name=op.f("pk_payment_forgeries")),
+    )
+    op.create_table(
+        "payment_notifications",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("notify_id", sa.String(length=160), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("order_no", sa.String(length=64), nullable=False),
+        sa.Column("operation_no", sa.String(length=64), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("received_at", UtcDateTime(), nullable=False),
+        sa.Column("repeats", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "method", "notify_id", name=op.f("pk_payment_notifications")),
+    )
+    op.create_table(
         "payment_operations",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("operation_id", sa.String(length=96), nullable=False),
@@ -437,10 +518,13 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("sent_at", UtcDateTime(), nullable=True),
+        sa.Column("asked_at", UtcDateTime(), nullable=True),
         sa.Column("next_at", UtcDateTime(), nullable=False),
         sa.Column("answer", sa.String(length=64), nullable=False),
+        sa.Column("answered_by", sa.String(length=12), nullable=False),
+        sa.Column("number", sa.String(length=32), nullable=False),
         sa.CheckConstraint(
-            "kind IN ('authorize', 'charge', 'capture', 'void', 'undo', 'watch')",
+            "kind IN ('authorize', 'charge', 'capture', 'void', 'undo', 'refund', 'watch')",
             name=op.f("ck_payment_operations_kind"),
         ),
         sa.CheckConstraint(
@@ -456,7 +540,140 @@ def upgrade() -> None:
             sqlite_where=sa.text("status = 'pending'"),
             postgresql_where=sa.text("status = 'pending'"),
         )
+        batch_op.create_index("ix_payment_operations_number", ["tenant_id", "number"], unique=False)
         batch_op.create_index("ix_payment_operations_order", ["tenant_id", "order_id"], unique=False)
+        batch_op.create_index("ix_payment_operations_sent", ["tenant_id", "method", "sent_at"], unique=False)
+
+    op.create_table(
+        "payment_parts",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("auth_id", sa.String(length=64), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("purse", sa.String(length=16), nullable=False),
+        sa.Column("held_minor", sa.BigInteger(), nullable=False),
+        sa.Column("captured_minor", sa.BigInteger(), nullable=False),
+        sa.Column("refunded_minor", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "refunded_minor >= 0 AND refunded_minor <= captured_minor AND captured_minor <= held_minor",
+            name=op.f("ck_payment_parts_amounts"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "auth_id", "position", name=op.f("pk_payment_parts")),
+    )
+    op.create_table(
+        "payment_payers",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("cardholder_id", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("agreement", sa.String(length=128), nullable=False),
+        sa.Column("bound_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "cardholder_id", "method", name=op.f("pk_payment_payers")),
+    )
+    op.create_table(
+        "payment_payouts",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("payout_id", sa.String(length=64), nullable=False),
+        sa.Column("cardholder_id", sa.String(length=64), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("returned_minor", sa.BigInteger(), nullable=False),
+        sa.Column("channel", sa.String(length=8), nullable=False),
+        sa.Column("destination", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("entry_id", sa.String(length=64), nullable=False),
+        sa.Column("proposed_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("paid_at", UtcDateTime(), nullable=True),
+        sa.CheckConstraint(
+            "channel IN ('cash', 'bank') AND returned_minor >= 0", name=op.f("ck_payment_payouts_channel")
+        ),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'payable', 'paid') AND amount_minor >= 0", name=op.f("ck_payment_payouts_state")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "payout_id", name=op.f("pk_payment_payouts")),
+    )
+    with op.batch_alter_table("payment_payouts", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_payment_payouts_cardholder", ["tenant_id", "cardholder_id", "created_at"], unique=False
+        )
+        batch_op.create_index("ix_payment_payouts_entry", ["tenant_id", "entry_id"], unique=False)
+
+    op.create_table(
+        "payment_purse_transfers",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("transfer_id", sa.String(length=80), nullable=False),
+        sa.Column("cardholder_id", sa.String(length=64), nullable=False),
+        sa.Column("from_purse", sa.String(length=16), nullable=False),
+        sa.Column("to_purse", sa.String(length=16), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.CheckConstraint(
+            "amount_minor > 0 AND from_purse <> to_purse", name=op.f("ck_payment_purse_transfers_amount")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "transfer_id", name=op.f("pk_payment_purse_transfers")),
+    )
+    with op.batch_alter_table("payment_purse_transfers", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_payment_purse_transfers_cardholder", ["tenant_id", "cardholder_id", "created_at"], unique=False
+        )
+
+    op.create_table(
+        "payment_refunds",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("refund_id", sa.String(length=80), nullable=False),
+        sa.Column("auth_id", sa.String(length=64), nullable=False),
+        sa.Column("water_session_id", sa.String(length=64), nullable=False),
+        sa.Column("cardholder_id", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("reason", sa.String(length=64), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('requested', 'done', 'refused') AND amount_minor > 0", name=op.f("ck_payment_refunds_state")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "refund_id", name=op.f("pk_payment_refunds")),
+    )
+    with op.batch_alter_table("payment_refunds", schema=None) as batch_op:
+        batch_op.create_index("ix_payment_refunds_auth", ["tenant_id", "auth_id"], unique=False)
+        batch_op.create_index(
+            "ix_payment_refunds_cardholder", ["tenant_id", "cardholder_id", "created_at"], unique=False
+        )
+
+    op.create_table(
+        "payment_staff_entries",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("entry_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("cardholder_id", sa.String(length=64), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("debit_account_id", sa.String(length=160), nullable=False),
+        sa.Column("credit_account_id", sa.String(length=160), nullable=False),
+        sa.Column("subject_id", sa.String(length=160), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("proposed_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("expires_at", UtcDateTime(), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("decided_by", sa.String(length=64), nullable=False),
+        sa.Column("decided_at", UtcDateTime(), nullable=True),
+        sa.Column("note", sa.String(length=500), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('cash_top_up', 'manual', 'refund', 'payout') AND amount_minor > 0",
+            name=op.f("ck_payment_staff_entries_kind"),
+        ),
+        sa.CheckConstraint(
+            "state <> 'executed' OR (decided_by <> '' AND decided_by <> proposed_by)",
+            name=op.f("ck_payment_staff_entries_four_eyes"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('proposed', 'executed', 'rejected', 'expired')", name=op.f("ck_payment_staff_entries_state")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "entry_id", name=op.f("pk_payment_staff_entries")),
+    )
+    with op.batch_alter_table("payment_staff_entries", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_payment_staff_entries_cardholder", ["tenant_id", "cardholder_id", "created_at"], unique=False
+        )
+        batch_op.create_index("ix_payment_staff_entries_state", ["tenant_id", "state", "created_at"], unique=False)
 
     op.create_table(
         "payment_top_ups",
@@ -469,6 +686,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=64), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("late_success", sa.Boolean(), nullable=False),
+        sa.Column("provider_ref", sa.String(length=96), nullable=False),
         sa.CheckConstraint(
             "state IN ('checking', 'succeeded', 'declined') AND amount_minor > 0", name=op.f("ck_payment_top_ups_state")
         ),
@@ -768,8 +986,31 @@ def downgrade() -> None:
         batch_op.drop_index("ix_payment_top_ups_cardholder")
 
     op.drop_table("payment_top_ups")
+    with op.batch_alter_table("payment_staff_entries", schema=None) as batch_op:
+        batch_op.drop_index("ix_payment_staff_entries_state")
+        batch_op.drop_index("ix_payment_staff_entries_cardholder")
+
+    op.drop_table("payment_staff_entries")
+    with op.batch_alter_table("payment_refunds", schema=None) as batch_op:
+        batch_op.drop_index("ix_payment_refunds_cardholder")
+        batch_op.drop_index("ix_payment_refunds_auth")
+
+    op.drop_table("payment_refunds")
+    with op.batch_alter_table("payment_purse_transfers", schema=None) as batch_op:
+        batch_op.drop_index("ix_payment_purse_transfers_cardholder")
+
+    op.drop_table("payment_purse_transfers")
+    with op.batch_alter_table("payment_payouts", schema=None) as batch_op:
+        batch_op.drop_index("ix_payment_payouts_entry")
+        batch_op.drop_index("ix_payment_payouts_cardholder")
+
+    op.drop_table("payment_payouts")
+    op.drop_table("payment_payers")
+    op.drop_table("payment_parts")
     with op.batch_alter_table("payment_operations", schema=None) as batch_op:
+        batch_op.drop_index("ix_payment_operations_sent")
         batch_op.drop_index("ix_payment_operations_order")
+        batch_op.drop_index("ix_payment_operations_number")
         batch_op.drop_index(
             "ix_payment_operations_due",
             sqlite_where=sa.text("status = 'pending'"),
@@ -777,6 +1018,23 @@ def downgrade() -> None:
         )
 
     op.drop_table("payment_operations")
+    op.drop_table("payment_notifications")
+    op.drop_table("payment_forgeries")
+    with op.batch_alter_table("payment_disputes", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_payment_disputes_session",
+            sqlite_where=sa.text("state IN ('open', 'upheld')"),
+            postgresql_where=sa.text("state IN ('open', 'upheld')"),
+        )
+        batch_op.drop_index("ix_payment_disputes_entry")
+        batch_op.drop_index("ix_payment_disputes_cardholder")
+
+    op.drop_table("payment_disputes")
+    with op.batch_alter_table("payment_cases", schema=None) as batch_op:
+        batch_op.drop_index("uq_payment_cases_subject")
+        batch_op.drop_index("ix_payment_cases_state")
+
+    op.drop_table("payment_cases")
     with op.batch_alter_table("payment_authorizations", schema=None) as batch_op:
         batch_op.drop_index("ix_payment_authorizations_water_session")
         batch_op.drop_index("ix_payment_authorizations_state")

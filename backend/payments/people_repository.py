@@ -1,0 +1,143 @@
+"""
+All SQL of the money that people move.
+
+The tables have one shape: the tenant and one id as key, and `created_at`. What they need is said once here; what a row
+means is said where its noun lives.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, RowMapping, Table, and_, func, or_, select, update
+
+from backend.db.insert import insert_once
+from backend.payments.models import authorizations, top_ups
+from backend.payments.people_models import cases, disputes, payouts, purse_transfers, staff_entries
+
+__all__ = ["cases", "disputes", "payouts", "purse_transfers", "staff_entries"]
+
+_OPEN_AUTHORIZATIONS = ("requested", "held", "unknown")
+
+
+def _key(table: Table) -> Column[Any]:
+    return list(table.primary_key.columns)[1]
+
+
+def add(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless its key, or another that must be unique, is there; return whether it is new."""
+    return insert_once(conn, table, values)
+
+
+def find(conn: Connection, table: Table, tenant_id: str, key: str) -> RowMapping | None:
+    """Return a row by its id, or None."""
+    query = select(table).where(table.c.tenant_id == tenant_id, _key(table) == key)
+    return conn.execute(query).mappings().one_or_none()
+
+
+def find_by(conn: Connection, table: Table, tenant_id: str, **equals: Any) -> list[RowMapping]:
+    """Return the rows whose columns equal these values, oldest first."""
+    query = select(table).where(table.c.tenant_id == tenant_id)
+    for name, value in equals.items():
+        query = query.where(table.c[name] == value)
+    return list(conn.execute(query.order_by(table.c.created_at, _key(table))).mappings())
+
+
+def newest(
+    conn: Connection,
+    table: Table,
+    tenant_id: str,
+    *,
+    limit: int,
+    after: str = "",
+    equals: Mapping[str, Any] | None = None,
+    among: Mapping[str, Sequence[str]] | None = None,
+) -> list[RowMapping]:
+    """Return rows newest first; `after` is the id of the last row of the page before."""
+    query = select(table).where(table.c.tenant_id == tenant_id)
+    for name, value in (equals or {}).items():
+        query = query.where(table.c[name] == value)
+    for name, values in (among or {}).items():
+        query = query.where(table.c[name].in_(values))
+    if after:
+        last = find(conn, table, tenant_id, after)
+        if last is None:
+            return []
+        at = last["created_at"]
+        query = query.where(or_(table.c.created_at < at, and_(table.c.created_at == at, _key(table) < after)))
+    query = query.order_by(table.c.created_at.desc(), _key(table).desc()).limit(limit)
+    return list(conn.execute(query).mappings())
+
+
+def change(conn: Connection, table: Table, tenant_id: str, key: str, **values: Any) -> None:
+    """Set columns of a row."""
+    conn.execute(update(table).where(table.c.tenant_id == tenant_id, _key(table) == key).values(**values))
+
+
+def change_by(conn: Connection, table: Table, tenant_id: str, where: Mapping[str, Any], **values: Any) -> None:
+    """Set columns of the rows whose columns equal these values."""
+    statement = update(table).where(table.c.tenant_id == tenant_id)
+    for name, value in where.items():
+        statement = statement.where(table.c[name] == value)
+    conn.execute(statement.values(**values))
+
+
+def see_case_again(conn: Connection, tenant_id: str, case_id: str) -> None:
+    """Count another report of a case."""
+    change(conn, cases, tenant_id, case_id, times_seen=cases.c.times_seen + 1)
+
+
+def entries_past(conn: Connection, tenant_id: str, now: datetime, limit: int) -> list[RowMapping]:
+    """Return proposed entries whose time is over, oldest first."""
+    query = (
+        select(staff_entries)
+        .where(staff_entries.c.tenant_id == tenant_id, staff_entries.c.state == "proposed")
+        .where(staff_entries.c.expires_at <= now)
+        .order_by(staff_entries.c.created_at, staff_entries.c.entry_id)
+        .limit(limit)
+    )
+    return list(conn.execute(query).mappings())
+
+
+def authorization_ids(conn: Connection, tenant_id: str, water_session_id: str) -> list[str]:
+    """Return the ids of a water session's authorizations, oldest first."""
+    query = (
+        select(authorizations.c.auth_id)
+        .where(authorizations.c.tenant_id == tenant_id, authorizations.c.water_session_id == water_session_id)
+        .order_by(authorizations.c.created_at, authorizations.c.auth_id)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def open_authorizations(
+    conn: Connection, tenant_id: str, *, cardholder_id: str | None = None, limit: int = 1_000
+) -> list[RowMapping]:
+    """Return authorizations that hold money or may yet, oldest first."""
+    query = (
+        select(authorizations)
+        .where(authorizations.c.tenant_id == tenant_id, authorizations.c.state.in_(_OPEN_AUTHORIZATIONS))
+        .order_by(authorizations.c.created_at, authorizations.c.auth_id)
+        .limit(limit)
+    )
+    if cardholder_id is not None:
+        query = query.where(authorizations.c.cardholder_id == cardholder_id)
+    return list(conn.execute(query).mappings())
+
+
+def checking_top_ups(conn: Connection, tenant_id: str, cardholder_id: str) -> list[str]:
+    """Return the ids of a cardholder's top-ups whose outcome nobody knows yet."""
+    query = select(top_ups.c.top_up_id).where(
+        top_ups.c.tenant_id == tenant_id, top_ups.c.cardholder_id == cardholder_id, top_ups.c.state == "checking"
+    )
+    return list(conn.execute(query.order_by(top_ups.c.created_at)).scalars())
+
+
+def moved_between(conn: Connection, tenant_id: str, cardholder_id: str, from_purse: str, to_purse: str) -> int:
+    """Return how much a cardholder ever moved from one purse to another."""
+    query = select(func.coalesce(func.sum(purse_transfers.c.amount_minor), 0)).where(
+        purse_transfers.c.tenant_id == tenant_id,
+        purse_transfers.c.cardholder_id == cardholder_id,
+        purse_transfers.c.from_purse == from_purse,
+        purse_transfers.c.to_purse == to_purse,
+    )
+    return int(conn.execute(query).scalar_one())
