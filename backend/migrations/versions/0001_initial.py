@@ -154,11 +154,61 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "fleet_births",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("gateway_id", sa.String(length=64), nullable=False),
+        sa.Column("instance", sa.String(length=64), nullable=False),
+        sa.Column("first_at", UtcDateTime(), nullable=False),
+        sa.Column("last_at", UtcDateTime(), nullable=False),
+        sa.Column("hellos", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "gateway_id", "instance", name=op.f("pk_fleet_births")),
+    )
+    op.create_table(
+        "fleet_certificates",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("serial", sa.String(length=64), nullable=False),
+        sa.Column("gateway_id", sa.String(length=64), nullable=False),
+        sa.Column("key_sha256", sa.String(length=64), nullable=False),
+        sa.Column("certificate_pem", sa.Text(), nullable=False),
+        sa.Column("cause", sa.String(length=16), nullable=False),
+        sa.Column("issued_at", UtcDateTime(), nullable=False),
+        sa.Column("not_after", UtcDateTime(), nullable=False),
+        sa.Column("revoked_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "serial", name=op.f("pk_fleet_certificates")),
+    )
+    with op.batch_alter_table("fleet_certificates", schema=None) as batch_op:
+        batch_op.create_index("ix_fleet_certificates_gateway", ["tenant_id", "gateway_id", "issued_at"], unique=False)
+
+    op.create_table(
+        "fleet_claim_codes",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("code_sha256", sa.String(length=64), nullable=False),
+        sa.Column("gateway_id", sa.String(length=64), nullable=False),
+        sa.Column("allows_new_key", sa.Boolean(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("expires_at", UtcDateTime(), nullable=False),
+        sa.Column("used_at", UtcDateTime(), nullable=True),
+        sa.Column("used_for_sha256", sa.String(length=64), nullable=False),
+        sa.Column("serial", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "code_sha256", name=op.f("pk_fleet_claim_codes")),
+    )
+    op.create_table(
         "fleet_command_sequences",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("device_id", sa.String(length=64), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "device_id", name=op.f("pk_fleet_command_sequences")),
+    )
+    op.create_table(
+        "fleet_configurations",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("gateway_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("toml", sa.Text(), nullable=False),
+        sa.Column("confirm_s", sa.Integer(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("sent_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "gateway_id", "version", name=op.f("pk_fleet_configurations")),
     )
     op.create_table(
         "fleet_devices",
@@ -220,6 +270,22 @@ def upgrade() -> None:
             unique=False,
         )
 
+    op.create_table(
+        "fleet_gateway_cares",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("gateway_id", sa.String(length=64), nullable=False),
+        sa.Column("instance", sa.String(length=64), nullable=False),
+        sa.Column("twin_turns", sa.BigInteger(), nullable=False),
+        sa.Column("twin_at", UtcDateTime(), nullable=True),
+        sa.Column("takeovers", sa.BigInteger(), nullable=False),
+        sa.Column("certificate_not_after", UtcDateTime(), nullable=True),
+        sa.Column("configuration_version", sa.Integer(), nullable=False),
+        sa.Column("configuration_state", sa.String(length=16), nullable=False),
+        sa.Column("configuration_detail", sa.String(length=500), nullable=False),
+        sa.Column("configuration_running", sa.Integer(), nullable=False),
+        sa.Column("configuration_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "gateway_id", name=op.f("pk_fleet_gateway_cares")),
+    )
     op.create_table(
         "fleet_gateways",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
@@ -306,9 +372,48 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_ledger_accounts")),
     )
     op.create_table(
+        "ledger_books",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("last_number", sa.BigInteger(), nullable=False),
+        sa.Column("expired_to", UtcDateTime(), nullable=False),
+        sa.Column("verified_number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_books")),
+    )
+    op.create_table(
+        "ledger_checkpoints",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=160), nullable=False),
+        sa.Column("debits_pending", sa.BigInteger(), nullable=False),
+        sa.Column("debits_posted", sa.BigInteger(), nullable=False),
+        sa.Column("credits_pending", sa.BigInteger(), nullable=False),
+        sa.Column("credits_posted", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_ledger_checkpoints")),
+    )
+    op.create_table(
+        "ledger_credit_limits",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=160), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("credit_limit_minor", sa.BigInteger(), nullable=False),
+        sa.Column("set_by", sa.String(length=160), nullable=False),
+        sa.Column("reason", sa.String(length=240), nullable=False),
+        sa.Column("set_at", UtcDateTime(), nullable=False),
+        sa.CheckConstraint("credit_limit_minor >= 0", name=op.f("ck_ledger_credit_limits_limit")),
+        sa.PrimaryKeyConstraint("tenant_id", "account_id", "version", name=op.f("pk_ledger_credit_limits")),
+    )
+    op.create_table(
+        "ledger_residues",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=160), nullable=False),
+        sa.Column("reference", sa.String(length=160), nullable=False),
+        sa.Column("residue_minor", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "account_id", "reference", name=op.f("pk_ledger_residues")),
+    )
+    op.create_table(
         "ledger_transfers",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("transfer_id", sa.String(length=160), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("debit_account_id", sa.String(length=160), nullable=False),
         sa.Column("credit_account_id", sa.String(length=160), nullable=False),
@@ -329,11 +434,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("ledger_transfers", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_ledger_transfers_credit", ["tenant_id", "credit_account_id", "recorded_at"], unique=False
+            "ix_ledger_transfers_credit", ["tenant_id", "credit_account_id", "event_at"], unique=False
         )
-        batch_op.create_index(
-            "ix_ledger_transfers_debit", ["tenant_id", "debit_account_id", "recorded_at"], unique=False
-        )
+        batch_op.create_index("ix_ledger_transfers_debit", ["tenant_id", "debit_account_id", "event_at"], unique=False)
         batch_op.create_index(
             "ix_ledger_transfers_expires_at",
             ["tenant_id", "expires_at"],
@@ -342,6 +445,7 @@ def upgrade() -> None:
             postgresql_where=sa.text("expires_at IS NOT NULL"),
         )
         batch_op.create_index("ix_ledger_transfers_reference", ["tenant_id", "reference"], unique=False)
+        batch_op.create_index("uq_ledger_transfers_number", ["tenant_id", "number"], unique=True)
         batch_op.create_index(
             "uq_ledger_transfers_pending_id",
             ["tenant_id", "pending_id"],
@@ -485,14 +589,6 @@ def upgrade() -> None:
             postgresql_where=sa.text("state IN ('open', 'upheld')"),
         )
 
-    op.create_table(
-        "payment_forgeries",
-        sa.Column("tenant_id", sa.String(length=64), nullable=False),
-        sa.Column("method", sa.String(length=32), nullable=False),
-        sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "method", "day", name=op.f("pk_payment_forgeries")),
-    )
     op.create_table(
         "payment_notifications",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
@@ -810,6 +906,60 @@ def upgrade() -> None:
         batch_op.create_index("ix_settlement_unbilled_water_event", ["tenant_id", "event_at"], unique=False)
 
     op.create_table(
+        "statement_files",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("file_sha256", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=240), nullable=False),
+        sa.Column("layout", sa.String(length=64), nullable=False),
+        sa.Column("merchant_no", sa.String(length=64), nullable=False),
+        sa.Column("byte_count", sa.BigInteger(), nullable=False),
+        sa.Column("line_count", sa.Integer(), nullable=False),
+        sa.Column("imported_at", UtcDateTime(), nullable=False),
+        sa.Column("replaced_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "method", "day", "file_sha256", name=op.f("pk_statement_files")),
+    )
+    with op.batch_alter_table("statement_files", schema=None) as batch_op:
+        batch_op.create_index(
+            "uq_statement_files_in_force",
+            ["tenant_id", "method", "day"],
+            unique=True,
+            sqlite_where=sa.text("replaced_at IS NULL"),
+            postgresql_where=sa.text("replaced_at IS NULL"),
+        )
+
+    op.create_table(
+        "statement_lines",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("line_number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("order_no", sa.String(length=64), nullable=False),
+        sa.Column("operation_no", sa.String(length=64), nullable=False),
+        sa.Column("provider_ref", sa.String(length=64), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("fee_e5", sa.BigInteger(), nullable=False),
+        sa.Column("happened_at", UtcDateTime(), nullable=False),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('payment', 'refund', 'hold', 'completion', 'release', 'adjustment') AND amount_minor <> 0",
+            name=op.f("ck_statement_lines_kind"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "method", "day", "line_number", name=op.f("pk_statement_lines")),
+    )
+    with op.batch_alter_table("statement_lines", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_statement_lines_operation_no",
+            ["tenant_id", "method", "operation_no"],
+            unique=False,
+            sqlite_where=sa.text("operation_no <> ''"),
+            postgresql_where=sa.text("operation_no <> ''"),
+        )
+        batch_op.create_index("ix_statement_lines_order_no", ["tenant_id", "method", "order_no"], unique=False)
+
+    op.create_table(
         "tariff_versions",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("tariff_id", sa.String(length=64), nullable=False),
@@ -966,6 +1116,23 @@ def downgrade() -> None:
         batch_op.drop_index("ix_tariff_versions_place")
 
     op.drop_table("tariff_versions")
+    with op.batch_alter_table("statement_lines", schema=None) as batch_op:
+        batch_op.drop_index("ix_statement_lines_order_no")
+        batch_op.drop_index(
+            "ix_statement_lines_operation_no",
+            sqlite_where=sa.text("operation_no <> ''"),
+            postgresql_where=sa.text("operation_no <> ''"),
+        )
+
+    op.drop_table("statement_lines")
+    with op.batch_alter_table("statement_files", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_statement_files_in_force",
+            sqlite_where=sa.text("replaced_at IS NULL"),
+            postgresql_where=sa.text("replaced_at IS NULL"),
+        )
+
+    op.drop_table("statement_files")
     with op.batch_alter_table("settlement_unbilled_water", schema=None) as batch_op:
         batch_op.drop_index("ix_settlement_unbilled_water_event")
 
@@ -1019,7 +1186,6 @@ def downgrade() -> None:
 
     op.drop_table("payment_operations")
     op.drop_table("payment_notifications")
-    op.drop_table("payment_forgeries")
     with op.batch_alter_table("payment_disputes", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_payment_disputes_session",
@@ -1059,6 +1225,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("pending_id IS NOT NULL"),
             postgresql_where=sa.text("pending_id IS NOT NULL"),
         )
+        batch_op.drop_index("uq_ledger_transfers_number")
         batch_op.drop_index("ix_ledger_transfers_reference")
         batch_op.drop_index(
             "ix_ledger_transfers_expires_at",
@@ -1069,12 +1236,17 @@ def downgrade() -> None:
         batch_op.drop_index("ix_ledger_transfers_credit")
 
     op.drop_table("ledger_transfers")
+    op.drop_table("ledger_residues")
+    op.drop_table("ledger_credit_limits")
+    op.drop_table("ledger_checkpoints")
+    op.drop_table("ledger_books")
     op.drop_table("ledger_accounts")
     op.drop_table("inbox_records")
     op.drop_table("inbox_parked")
     op.drop_table("inbox_cursors")
     op.drop_table("fleet_places")
     op.drop_table("fleet_gateways")
+    op.drop_table("fleet_gateway_cares")
     with op.batch_alter_table("fleet_faults", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_fleet_faults_tenant_id_gateway_id_device_id_fault"))
 
@@ -1084,7 +1256,14 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_fleet_devices_tenant_id_gateway_id"))
 
     op.drop_table("fleet_devices")
+    op.drop_table("fleet_configurations")
     op.drop_table("fleet_command_sequences")
+    op.drop_table("fleet_claim_codes")
+    with op.batch_alter_table("fleet_certificates", schema=None) as batch_op:
+        batch_op.drop_index("ix_fleet_certificates_gateway")
+
+    op.drop_table("fleet_certificates")
+    op.drop_table("fleet_births")
     with op.batch_alter_table("cardholders_sign_ins", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_cardholders_sign_ins_tenant_id_expires_at"))
 

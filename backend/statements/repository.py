@@ -1,0 +1,140 @@
+"""All SQL of the statements."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from backend.statements.models import statement_files, statement_lines
+from backend.statements.types import KindSum, Row, StatementFile, StatementLine
+
+_FILE_COLUMNS = [statement_files.c[field.name] for field in fields(StatementFile) if field.name != "is_new"]
+_LINE_COLUMNS = [statement_lines.c[field.name] for field in fields(StatementLine)]
+_ROW_COLUMNS = [statement_lines.c[name] for name in Row._fields]
+#: How many numbers one question names, and how many rows one answer brings at a time.
+_NUMBERS_PER_QUERY = 500
+_ROWS_PER_FETCH = 5_000
+
+
+def lock(conn: Connection, tenant_id: str, method: str) -> None:
+    """Make this transaction the only importer of a tenant's method until it ends; on SQLite it already is."""
+    if conn.dialect.name == "postgresql":
+        digest = hashlib.sha256(f"statements:{tenant_id}:{method}".encode()).digest()
+        conn.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True))))
+
+
+def find_file(conn: Connection, tenant_id: str, method: str, day: date, file_sha256: str) -> StatementFile | None:
+    """Return the file of these bytes, or None."""
+    query = select(*_FILE_COLUMNS).where(
+        *_of_day(statement_files, tenant_id, method, day), statement_files.c.file_sha256 == file_sha256
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else StatementFile(*row)
+
+
+def file_in_force(conn: Connection, tenant_id: str, method: str, day: date) -> StatementFile | None:
+    """Return the file whose lines stand for a day, or None."""
+    query = select(*_FILE_COLUMNS).where(
+        *_of_day(statement_files, tenant_id, method, day), statement_files.c.replaced_at.is_(None)
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else StatementFile(*row)
+
+
+def files(conn: Connection, tenant_id: str) -> list[StatementFile]:
+    """Return a tenant's files, newest day first."""
+    query = (
+        select(*_FILE_COLUMNS)
+        .where(statement_files.c.tenant_id == tenant_id)
+        .order_by(statement_files.c.day.desc(), statement_files.c.method, statement_files.c.imported_at)
+    )
+    return [StatementFile(*row) for row in conn.execute(query)]
+
+
+def days(conn: Connection, tenant_id: str, method: str) -> list[date]:
+    """Return the days that have a file, oldest first."""
+    query = (
+        select(statement_files.c.day)
+        .where(statement_files.c.tenant_id == tenant_id, statement_files.c.method == method)
+        .distinct()
+        .order_by(statement_files.c.day)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def add_file(conn: Connection, file: StatementFile) -> None:
+    """Insert a file."""
+    values = asdict(file)
+    del values["is_new"]
+    conn.execute(insert(statement_files).values(values))
+
+
+def replace_file(conn: Connection, file: StatementFile, replaced_at: datetime) -> None:
+    """Take a file out of force and its lines away."""
+    conn.execute(
+        update(statement_files)
+        .where(
+            *_of_day(statement_files, file.tenant_id, file.method, file.day),
+            statement_files.c.file_sha256 == file.file_sha256,
+        )
+        .values(replaced_at=replaced_at)
+    )
+    conn.execute(delete(statement_lines).where(*_of_day(statement_lines, file.tenant_id, file.method, file.day)))
+
+
+def add_lines(conn: Connection, tenant_id: str, method: str, day: date, rows: Sequence[Row]) -> None:
+    """Insert lines."""
+    common = {"tenant_id": tenant_id, "method": method, "day": day}
+    conn.execute(insert(statement_lines), [common | row._asdict() for row in rows])
+
+
+def rows_of(conn: Connection, tenant_id: str, method: str, day: date) -> Iterator[Row]:
+    """Yield what the lines of a day say, in order."""
+    query = (
+        select(*_ROW_COLUMNS)
+        .where(*_of_day(statement_lines, tenant_id, method, day))
+        .order_by(statement_lines.c.line_number)
+    )
+    for row in conn.execute(query.execution_options(yield_per=_ROWS_PER_FETCH)):
+        yield Row(*row)
+
+
+def lines_of(conn: Connection, tenant_id: str, method: str, numbers: Sequence[str]) -> list[StatementLine]:
+    """Return the lines about these orders or operations, by day and line."""
+    found: dict[tuple[date, int], StatementLine] = {}
+    for start in range(0, len(numbers), _NUMBERS_PER_QUERY):
+        some = list(numbers[start : start + _NUMBERS_PER_QUERY])
+        for column in (statement_lines.c.order_no, statement_lines.c.operation_no):
+            query = select(*_LINE_COLUMNS).where(
+                statement_lines.c.tenant_id == tenant_id,
+                statement_lines.c.method == method,
+                column.in_(some),
+                column != "",
+            )
+            for row in conn.execute(query):
+                line = StatementLine(*row)
+                found[line.day, line.line_number] = line
+    return [found[key] for key in sorted(found)]
+
+
+def sums(conn: Connection, tenant_id: str, method: str, day: date) -> list[KindSum]:
+    """Return a day's count, amounts and fees by kind."""
+    query = (
+        select(
+            statement_lines.c.kind,
+            func.count(),
+            func.sum(statement_lines.c.amount_minor),
+            func.sum(statement_lines.c.fee_e5),
+        )
+        .where(*_of_day(statement_lines, tenant_id, method, day))
+        .group_by(statement_lines.c.kind)
+        .order_by(statement_lines.c.kind)
+    )
+    return [KindSum(kind, int(count), int(amount), int(fee)) for kind, count, amount, fee in conn.execute(query)]
+
+
+def _of_day(table: Any, tenant_id: str, method: str, day: date) -> tuple[Any, ...]:
+    return table.c.tenant_id == tenant_id, table.c.method == method, table.c.day == day
