@@ -2,7 +2,7 @@
 Cases: what the machinery could not settle by itself and a person must look at.
 
 A case is opened once per kind and subject, whoever reports it how often; later reports are counted. Its evidence is
-what was known at the first report. Closing needs words and a name, and is final: what comes up again is another subject.
+what was known at the first report. Closing needs words and a name, and is final.
 """
 
 from collections.abc import Mapping
@@ -74,9 +74,10 @@ def open_case(
     """Return the case of a kind and subject, opening it when this is the first report, counting it otherwise."""
     assert kind in KINDS, f"no case is a {kind!r}"
     assert subject_id, "a case is about something"
+    case_id = new_id("case")
     values = {
         "tenant_id": tenant_id,
-        "case_id": new_id("case"),
+        "case_id": case_id,
         "kind": kind,
         "subject_id": subject_id,
         "amount_minor": amount_minor,
@@ -89,7 +90,7 @@ def open_case(
         "note": "",
     }
     if repository.add(conn, table, values):
-        return case(conn, tenant_id, values["case_id"])
+        return case(conn, tenant_id, case_id)
     there = repository.find_by(conn, table, tenant_id, kind=kind, subject_id=subject_id)[0]
     repository.see_case_again(conn, tenant_id, there["case_id"])
     return case(conn, tenant_id, there["case_id"])
@@ -123,8 +124,8 @@ def cases(
     conn: Connection, tenant_id: str, *, state: str | None = None, kind: str | None = None, after: str = "", limit: int
 ) -> list[Case]:
     """Return cases newest first; `after` is the id of the last case of the page before."""
-    wanted = {name: value for name, value in (("state", state), ("kind", kind)) if value is not None}
-    return [_case(row) for row in repository.newest(conn, table, tenant_id, equals=wanted, after=after, limit=limit)]
+    wanted = repository.equal(table, state=state, kind=kind)
+    return [_case(row) for row in repository.newest(conn, table, tenant_id, *wanted, after=after, limit=limit)]
 
 
 class CaseClosed(Conflict):

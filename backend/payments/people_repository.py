@@ -5,11 +5,11 @@ The tables have one shape: the tenant and one id as key, and `created_at`. What 
 means is said where its noun lives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, Table, and_, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, and_, not_, or_, select, update
 
 from backend.db.insert import insert_once
 from backend.payments.models import authorizations, top_ups
@@ -44,21 +44,10 @@ def find_by(conn: Connection, table: Table, tenant_id: str, **equals: Any) -> li
 
 
 def newest(
-    conn: Connection,
-    table: Table,
-    tenant_id: str,
-    *,
-    limit: int,
-    after: str = "",
-    equals: Mapping[str, Any] | None = None,
-    among: Mapping[str, Sequence[str]] | None = None,
+    conn: Connection, table: Table, tenant_id: str, *wanted: ColumnElement[bool], limit: int, after: str = ""
 ) -> list[RowMapping]:
-    """Return rows newest first; `after` is the id of the last row of the page before."""
-    query = select(table).where(table.c.tenant_id == tenant_id)
-    for name, value in (equals or {}).items():
-        query = query.where(table.c[name] == value)
-    for name, values in (among or {}).items():
-        query = query.where(table.c[name].in_(values))
+    """Return rows newest first; `after` is the id of the last row of the page before, and one unknown ends the list."""
+    query = select(table).where(table.c.tenant_id == tenant_id, *wanted)
     if after:
         last = find(conn, table, tenant_id, after)
         if last is None:
@@ -67,6 +56,31 @@ def newest(
         query = query.where(or_(table.c.created_at < at, and_(table.c.created_at == at, _key(table) < after)))
     query = query.order_by(table.c.created_at.desc(), _key(table).desc()).limit(limit)
     return list(conn.execute(query).mappings())
+
+
+def equal(table: Table, **values: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions that columns equal values; a None asks for nothing."""
+    return [table.c[name] == value for name, value in values.items() if value is not None]
+
+
+def newest_entries(
+    conn: Connection,
+    tenant_id: str,
+    *,
+    now: datetime,
+    state: str | None,
+    cardholder_id: str | None,
+    after: str,
+    limit: int,
+) -> list[RowMapping]:
+    """Return entries newest first; one whose time is over counts as expired, marked or not."""
+    wanted = equal(staff_entries, cardholder_id=cardholder_id)
+    is_over = and_(staff_entries.c.state == "proposed", staff_entries.c.expires_at <= now)
+    if state == "expired":
+        wanted.append(or_(staff_entries.c.state == "expired", is_over))
+    elif state is not None:
+        wanted += [staff_entries.c.state == state, not_(is_over)]
+    return newest(conn, staff_entries, tenant_id, *wanted, limit=limit, after=after)
 
 
 def change(conn: Connection, table: Table, tenant_id: str, key: str, **values: Any) -> None:
@@ -130,14 +144,3 @@ def checking_top_ups(conn: Connection, tenant_id: str, cardholder_id: str) -> li
         top_ups.c.tenant_id == tenant_id, top_ups.c.cardholder_id == cardholder_id, top_ups.c.state == "checking"
     )
     return list(conn.execute(query.order_by(top_ups.c.created_at)).scalars())
-
-
-def moved_between(conn: Connection, tenant_id: str, cardholder_id: str, from_purse: str, to_purse: str) -> int:
-    """Return how much a cardholder ever moved from one purse to another."""
-    query = select(func.coalesce(func.sum(purse_transfers.c.amount_minor), 0)).where(
-        purse_transfers.c.tenant_id == tenant_id,
-        purse_transfers.c.cardholder_id == cardholder_id,
-        purse_transfers.c.from_purse == from_purse,
-        purse_transfers.c.to_purse == to_purse,
-    )
-    return int(conn.execute(query).scalar_one())
