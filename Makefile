@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ONLY ?=
 SEED ?= 7
+WORKERS ?= 2
 
 .PHONY: run test check fmt lint types layers bench golden contract lock clean postgres-test
 
@@ -20,7 +21,8 @@ run: $(READY)
 ## installs what the tests need, then runs all of them
 test: $(READY)
 	@bash .ci/test_needs.sh
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/e2e --ignore tests/simulation
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/e2e tests/simulation
 
 ## the same tests against a PostgreSQL server of your own: make postgres-test CAMPUSTAP_TEST_POSTGRES=postgresql+psycopg://…
 postgres-test: test
