@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _EXPIRE_LIMIT = 500
 _RESOLVE_LIMIT = 20
+_STATEMENTS_EVERY_S = 300.0
 _STOP_WAIT_S = 10
 
 
@@ -79,6 +80,16 @@ def _expire(backend: Backend) -> None:
     taps.forget_taps(ctx, now)
 
 
+def _read_statements(backend: Backend) -> None:
+    """Fetch the daily files that are there now, and settle by them what nobody answered."""
+    ctx = backend.context
+    with ctx.db.read() as conn:
+        tenant_ids = [tenant.tenant_id for tenant in tenants.list_all(conn)]
+    for tenant_id in tenant_ids:
+        payments.fetch_statements(ctx.db, ctx.providers, tenant_id, clock=ctx.clock)
+        payments.resolve_from_statements(ctx.db, tenant_id, clock=ctx.clock)
+
+
 def duties(backend: Backend) -> list[Duty]:
     """Return what a worker does by the clock."""
     ctx = backend.context
@@ -91,6 +102,7 @@ def duties(backend: Backend) -> list[Duty]:
         Duty("sweep", 1.0, lambda: sweeper.sweep(ctx, ctx.clock())),
         Duty("payments", 1.0, resolve),
         Duty("expire", 10.0, lambda: _expire(backend)),
+        Duty("statements", _STATEMENTS_EVERY_S, lambda: _read_statements(backend)),
     ]
 
 

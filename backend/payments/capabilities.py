@@ -6,9 +6,15 @@ from typing import Literal
 Flow = Literal["ledger_hold", "provider_hold", "charge_and_refund"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a method supports. `hold_days_max` is how long the provider keeps a hold."""
+    """
+    What a method supports.
+
+    `hold_days_max` is how long the provider keeps a hold. `needs_code`: each payment needs a one-time code that the
+    payer shows; a standing agreement will not do. `notify`: the provider tells us of changes by itself. `statement`:
+    it has a daily file.
+    """
 
     method: str
     external: bool
@@ -16,8 +22,12 @@ class Capabilities:
     partial_capture: bool
     void: bool
     charge: bool
+    refund: bool
     query: bool
+    notify: bool
+    statement: bool
     hold_days_max: int
+    needs_code: bool
 
     @property
     def flow(self) -> Flow:
@@ -37,8 +47,12 @@ MATRIX: dict[str, Capabilities] = {
             partial_capture=True,
             void=True,
             charge=False,
+            refund=True,
             query=False,
+            notify=False,
+            statement=False,
             hold_days_max=30,
+            needs_code=False,
         ),
         Capabilities(
             method="unionpay",
@@ -47,8 +61,12 @@ MATRIX: dict[str, Capabilities] = {
             partial_capture=True,
             void=True,
             charge=True,
+            refund=True,
             query=True,
+            notify=True,
+            statement=True,
             hold_days_max=30,
+            needs_code=False,
         ),
         Capabilities(
             method="alipay",
@@ -57,8 +75,26 @@ MATRIX: dict[str, Capabilities] = {
             partial_capture=True,
             void=True,
             charge=True,
+            refund=True,
             query=True,
+            notify=True,
+            statement=True,
             hold_days_max=15,
+            needs_code=False,
+        ),
+        Capabilities(
+            method="wechat",
+            external=True,
+            hold=False,
+            partial_capture=False,
+            void=True,
+            charge=True,
+            refund=True,
+            query=True,
+            notify=True,
+            statement=True,
+            hold_days_max=0,
+            needs_code=True,
         ),
     )
 }

@@ -1,9 +1,9 @@
 """
-Applying a provider's answer to the order it is about, inside one transaction.
+Applying what is heard of an order, inside one transaction.
 
 An order is an authorization or a top-up charge. Its intent is an operation of the same id, stored before anything is
 sent; while the order is open, that intent is what gets asked about. Everything here runs under the tenant's ledger
-lock, so the answer to the call, the answer to a query and a void meet one after another.
+lock, so the answer to the call, to a query, a notification, a statement and a void meet one after another.
 """
 
 from dataclasses import replace
@@ -12,23 +12,22 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from backend.ledger import service as ledger
-from backend.payments import postings, repository
-from backend.payments.port import Answer, Declined, Succeeded
+from backend.payments import cases, postings, queue_repository, repository
+from backend.payments.capabilities import MATRIX
+from backend.payments.order_numbers import order_no
+from backend.payments.port import Answer, Order, Step, Succeeded
 from backend.payments.rules import (
     NEVER_SENT_AFTER,
     WATCH_DELAYS,
-    Authorization,
-    Operation,
-    State,
-    TopUp,
-    TopUpState,
+    Source,
     Verdict,
-    back_off,
     is_taken,
     judge,
     next_question,
     reason_of,
+    reference_of,
 )
+from backend.payments.types import Authorization, Operation, State, TopUp, TopUpState
 
 TOP_UP_PREFIX = "tu_"
 
@@ -55,14 +54,17 @@ def enqueue(
         attempts=0,
         created_at=now,
         sent_at=None,
+        asked_at=None,
         next_at=next_at,
         answer="",
+        answered_by="",
+        number=order_no(operation_id),
     )
-    repository.add_operation(conn, operation)
+    queue_repository.add(conn, operation)
 
 
 def order_id(order: Authorization | TopUp) -> str:
-    """Return what the provider knows an order by."""
+    """Return our id of an order."""
     return order.auth_id if isinstance(order, Authorization) else order.top_up_id
 
 
@@ -77,45 +79,109 @@ def find(conn: Connection, tenant_id: str, order: str) -> Authorization | TopUp:
     return found
 
 
+def order_of(found: Authorization | TopUp) -> Order:
+    """Return an order as the port speaks of it."""
+    is_hold = isinstance(found, Authorization) and MATRIX[found.method].flow == "provider_hold"
+    return Order(
+        tenant_id=found.tenant_id,
+        order_id=order_id(found),
+        kind="hold" if is_hold else "charge",
+        amount_minor=found.amount_minor,
+        ordered_at=found.created_at,
+        provider_ref=found.provider_ref,
+    )
+
+
+def step_of(seen: Operation, found: Authorization | TopUp) -> Step:
+    """Return an operation about an order as the port speaks of it; a void names the whole."""
+    if seen.kind == "capture":
+        return Step(seen.operation_id, "capture", seen.amount_minor, seen.created_at)
+    if seen.kind == "refund":
+        return Step(seen.operation_id, "refund", seen.amount_minor, seen.created_at)
+    return Step(seen.operation_id, "void", found.amount_minor, seen.created_at)
+
+
 def _is_open(order: Authorization | TopUp) -> bool:
     return order.state in (State.UNKNOWN, TopUpState.CHECKING)
 
 
 def apply_answer(
-    conn: Connection, tenant_id: str, order: str, answer: Answer, *, asked: bool, now: datetime
+    conn: Connection, tenant_id: str, order: str, answer: Answer, *, source: Source, now: datetime
 ) -> Authorization | TopUp:
-    """Return the order as it is after an answer to its own call, or (`asked`) to a query about it."""
+    """Return the order as it is after what somebody said about it."""
     ledger.lock(conn, tenant_id)
     found = find(conn, tenant_id, order)
-    intent = repository.operation(conn, tenant_id, order)
+    intent = queue_repository.find(conn, tenant_id, order)
     assert intent is not None, "an order is stored with its intent"
     if not _is_open(found):
         gave_up = found.state in (State.DECLINED, State.VOIDED, TopUpState.DECLINED) and intent.answer != "taken"
-        return _late(conn, found, now) if gave_up and is_taken(answer) else found
+        if gave_up and intent.sent_at is not None and is_taken(answer):
+            return late(conn, found, source, now)
+        if is_taken(answer):
+            check_amount(conn, found, order, answer, found.amount_minor, source, now)
+        return found
     sent_at = intent.sent_at or intent.created_at
-    verdict = judge(answer, amount_minor=found.amount_minor, asked=asked, sent_at=sent_at, now=now)
-    if verdict is Verdict.WAIT:
-        next_at = next_question(attempts=intent.attempts if asked else 0, sent_at=sent_at, now=now)
-        repository.set_operation(conn, tenant_id, order, next_at=next_at, answer=reason_of(answer))
+    verdict = judge(answer, amount_minor=found.amount_minor, source=source, sent_at=sent_at, now=now)
+    if verdict in (Verdict.WAIT, Verdict.DIFFERS):
+        check_amount(conn, found, order, answer, found.amount_minor, source, now)
+        if source in (Source.CALL, Source.QUERY):
+            next_at = next_question(attempts=intent.attempts, sent_at=sent_at, now=now)
+            queue_repository.change(conn, tenant_id, order, next_at=next_at, answer=reason_of(answer))
         return found
     if verdict is Verdict.TAKE:
+        found = replace(found, provider_ref=reference_of(answer) or found.provider_ref)
         if isinstance(found, Authorization) and now >= found.expires_at:
-            _close_intent(conn, found, "expired")
-            return _late(conn, _save(conn, replace(found, state=State.DECLINED, reason="expired")), now)
-        _close_intent(conn, found, "taken")
+            _close_intent(conn, found, "expired", source)
+            return late(conn, replace(found, state=State.DECLINED, reason="expired"), source, now)
+        _close_intent(conn, found, "taken", source)
         return _take(conn, found, now)
-    _close_intent(conn, found, reason_of(answer))
-    declined = _decline(conn, found, reason_of(answer))
+    _close_intent(conn, found, reason_of(answer), source)
+    declined = decline(conn, found, reason_of(answer))
     if verdict is Verdict.GIVE_UP:
         give_up(conn, declined, now)
     return declined
 
 
-def _close_intent(conn: Connection, order: Authorization | TopUp, answer: str) -> None:
-    repository.set_operation(conn, order.tenant_id, order_id(order), status="done", answer=answer)
+def check_amount(
+    conn: Connection,
+    order: Authorization | TopUp,
+    subject_id: str,
+    answer: Answer,
+    expected_minor: int,
+    source: Source,
+    now: datetime,
+) -> bool:
+    """Return whether an answer is about the amount we know; another one becomes a case, and nothing else follows."""
+    if not isinstance(answer, Succeeded) or answer.amount_minor == expected_minor:
+        return True
+    evidence = {
+        "order_id": order_id(order),
+        "method": order.method,
+        "said_minor": answer.amount_minor,
+        "expected_minor": expected_minor,
+        "said_by": source.value,
+        "reference": reference_of(answer),
+    }
+    cases.open_case(
+        conn,
+        tenant_id=order.tenant_id,
+        kind="amount_differs",
+        subject_id=subject_id,
+        amount_minor=abs(answer.amount_minor - expected_minor),
+        evidence=evidence,
+        now=now,
+    )
+    return False
 
 
-def _save(conn: Connection, order: Authorization | TopUp) -> Authorization | TopUp:
+def _close_intent(conn: Connection, order: Authorization | TopUp, answer: str, source: Source) -> None:
+    queue_repository.change(
+        conn, order.tenant_id, order_id(order), status="done", answer=answer, answered_by=source.value
+    )
+
+
+def save(conn: Connection, order: Authorization | TopUp) -> Authorization | TopUp:
+    """Return an order after storing its state."""
     if isinstance(order, Authorization):
         repository.save_authorization(conn, order)
     else:
@@ -126,16 +192,22 @@ def _save(conn: Connection, order: Authorization | TopUp) -> Authorization | Top
 def _take(conn: Connection, order: Authorization | TopUp, now: datetime) -> Authorization | TopUp:
     if isinstance(order, TopUp):
         postings.credit_top_up(conn, order, now)
-        return _save(conn, replace(order, state=TopUpState.SUCCEEDED, reason=""))
-    result = postings.hold(conn, order, now)
-    assert result.stands, result
-    return _save(conn, replace(order, state=State.HELD, reason=""))
+        return save(conn, replace(order, state=TopUpState.SUCCEEDED, reason=""))
+    postings.hold_at_provider(conn, order, now)
+    return save(conn, replace(order, state=State.HELD, reason=""))
 
 
-def _decline(conn: Connection, order: Authorization | TopUp, reason: str) -> Authorization | TopUp:
+def decline(conn: Connection, order: Authorization | TopUp, reason: str) -> Authorization | TopUp:
+    """Return an order after declining it."""
     if isinstance(order, TopUp):
-        return _save(conn, replace(order, state=TopUpState.DECLINED, reason=reason))
-    return _save(conn, replace(order, state=State.DECLINED, reason=reason))
+        return save(conn, replace(order, state=TopUpState.DECLINED, reason=reason))
+    return save(conn, replace(order, state=State.DECLINED, reason=reason))
+
+
+def decline_unsent(conn: Connection, order: Authorization | TopUp, reason: str) -> Authorization | TopUp:
+    """Return an order after declining it before anything was sent."""
+    _close_intent(conn, order, reason, Source.CALL)
+    return decline(conn, order, reason)
 
 
 def give_up(conn: Connection, order: Authorization | TopUp, now: datetime) -> None:
@@ -146,13 +218,38 @@ def give_up(conn: Connection, order: Authorization | TopUp, now: datetime) -> No
 
 
 def _undo(conn: Connection, order: Authorization | TopUp, now: datetime) -> None:
-    number = repository.count_operations(conn, order.tenant_id, order_id(order), "undo") + 1
-    enqueue(conn, order, kind="undo", operation_id=f"{order_id(order)}.undo{number}", next_at=now, now=now)
+    undos = queue_repository.of_order(conn, order.tenant_id, order_id(order), "undo")
+    if any(undo.status == "pending" for undo in undos):
+        return
+    enqueue(
+        conn,
+        order,
+        kind="undo",
+        operation_id=f"{order_id(order)}.undo{len(undos) + 1}",
+        next_at=now,
+        now=now,
+        amount_minor=order.amount_minor,
+    )
 
 
-def _late(conn: Connection, order: Authorization | TopUp, now: datetime) -> Authorization | TopUp:
+def late(conn: Connection, order: Authorization | TopUp, source: Source, now: datetime) -> Authorization | TopUp:
+    """Return an order that was taken after we had given it up: it is undone at the provider and becomes a case."""
     _undo(conn, order, now)
-    return _save(conn, replace(order, late_success=True))
+    return mark_late(conn, order, source.value, now)
+
+
+def mark_late(conn: Connection, order: Authorization | TopUp, said_by: str, now: datetime) -> Authorization | TopUp:
+    """Return an order after noting that the provider had taken it too late."""
+    cases.open_case(
+        conn,
+        tenant_id=order.tenant_id,
+        kind="late_success",
+        subject_id=order_id(order),
+        amount_minor=order.amount_minor,
+        evidence={"method": order.method, "state": order.state.value, "reason": order.reason, "said_by": said_by},
+        now=now,
+    )
+    return save(conn, replace(order, late_success=True))
 
 
 def apply_never_sent(conn: Connection, tenant_id: str, order: str, now: datetime) -> None:
@@ -160,58 +257,4 @@ def apply_never_sent(conn: Connection, tenant_id: str, order: str, now: datetime
     ledger.lock(conn, tenant_id)
     found = find(conn, tenant_id, order)
     if found.state is State.REQUESTED and now - found.created_at >= NEVER_SENT_AFTER:
-        _close_intent(conn, found, "never_sent")
-        _decline(conn, found, "never_sent")
-
-
-def apply_capture(conn: Connection, seen: Operation, answer: Answer, now: datetime) -> None:
-    """Settle a queued capture; what the provider refuses to pay out is the operator's loss."""
-    ledger.lock(conn, seen.tenant_id)
-    if isinstance(answer, Succeeded):
-        _settle(conn, seen, "done", answer)
-    elif isinstance(answer, Declined):
-        current = repository.operation(conn, seen.tenant_id, seen.operation_id)
-        found = find(conn, seen.tenant_id, seen.order_id)
-        assert current is not None
-        assert isinstance(found, Authorization)
-        if current.status == "pending":
-            postings.write_off(conn, found, seen.operation_id, seen.amount_minor, now)
-        _settle(conn, seen, "refused", answer)
-    else:
-        _retry(conn, seen, answer, now)
-
-
-def apply_void(conn: Connection, seen: Operation, answer: Answer, now: datetime) -> None:
-    """Settle a queued void or undo; an undo that found money taken is counted as a late success."""
-    ledger.lock(conn, seen.tenant_id)
-    if isinstance(answer, Succeeded):
-        if seen.kind == "undo" and answer.status == "voided":
-            _save(conn, replace(find(conn, seen.tenant_id, seen.order_id), late_success=True))
-        _settle(conn, seen, "done", answer)
-    elif isinstance(answer, Declined):
-        nothing_there = seen.kind == "undo" and answer.reason == "not_found"
-        _settle(conn, seen, "done" if nothing_there else "refused", answer)
-    else:
-        _retry(conn, seen, answer, now)
-
-
-def apply_watch(conn: Connection, seen: Operation, answer: Answer, now: datetime) -> None:
-    """Look once more at an order given up: undo it if the provider has taken it after all, and look again later."""
-    ledger.lock(conn, seen.tenant_id)
-    if is_taken(answer):
-        _late(conn, find(conn, seen.tenant_id, seen.order_id), now)
-    looks = seen.attempts + 1
-    if looks < len(WATCH_DELAYS):
-        next_at = now + WATCH_DELAYS[looks]
-        repository.set_operation(conn, seen.tenant_id, seen.operation_id, next_at=next_at, answer=reason_of(answer))
-    else:
-        _settle(conn, seen, "done", answer)
-
-
-def _settle(conn: Connection, seen: Operation, status: str, answer: Answer) -> None:
-    repository.set_operation(conn, seen.tenant_id, seen.operation_id, status=status, answer=reason_of(answer))
-
-
-def _retry(conn: Connection, seen: Operation, answer: Answer, now: datetime) -> None:
-    next_at = now + back_off(seen.attempts)
-    repository.set_operation(conn, seen.tenant_id, seen.operation_id, next_at=next_at, answer=reason_of(answer))
+        decline_unsent(conn, found, "never_sent")

@@ -1,25 +1,18 @@
-"""All SQL of the payments."""
+"""SQL of authorizations with their parts, and of top-ups."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from backend.payments.models import authorizations, operations, top_ups
-from backend.payments.rules import Authorization, Operation, State, TopUp, TopUpState
+from backend.db.insert import insert_once
+from backend.payments.models import authorizations, top_ups
+from backend.payments.models import parts as parts_table
+from backend.payments.types import Authorization, Part, State, TopUp, TopUpState
 
 _AUTHORIZATION = [authorizations.c[field.name] for field in fields(Authorization)]
 _TOP_UP = [top_ups.c[field.name] for field in fields(TopUp)]
-_OPERATION = [operations.c[field.name] for field in fields(Operation)]
-
-
-def _insert_new(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:
-    kind = postgresql if conn.dialect.name == "postgresql" else sqlite
-    statement = kind.insert(table).values(values).on_conflict_do_nothing().returning(table.c.tenant_id)
-    return conn.execute(statement).first() is not None
 
 
 def _authorization(row: Row[Any]) -> Authorization:
@@ -29,7 +22,7 @@ def _authorization(row: Row[Any]) -> Authorization:
 
 def add_authorization(conn: Connection, new: Authorization) -> bool:
     """Insert an authorization; return whether it was not there before."""
-    return _insert_new(conn, authorizations, {**asdict(new), "state": new.state.value})
+    return insert_once(conn, authorizations, {**asdict(new), "state": new.state.value})
 
 
 def authorization(conn: Connection, tenant_id: str, auth_id: str) -> Authorization | None:
@@ -50,6 +43,7 @@ def save_authorization(conn: Connection, changed: Authorization) -> None:
             captured_minor=changed.captured_minor,
             capture_id=changed.capture_id,
             late_success=changed.late_success,
+            provider_ref=changed.provider_ref,
         )
     )
 
@@ -66,6 +60,63 @@ def held_past(conn: Connection, tenant_id: str, now: datetime, limit: int) -> li
     return [_authorization(row) for row in conn.execute(query)]
 
 
+def in_state(conn: Connection, tenant_id: str, state: State, limit: int) -> list[Authorization]:
+    """Return authorizations in a state, oldest first."""
+    query = (
+        select(*_AUTHORIZATION)
+        .where(authorizations.c.tenant_id == tenant_id, authorizations.c.state == state.value)
+        .order_by(authorizations.c.created_at, authorizations.c.auth_id)
+        .limit(limit)
+    )
+    return [_authorization(row) for row in conn.execute(query)]
+
+
+def add_parts(conn: Connection, auth: Authorization, shares: list[tuple[str, int]]) -> None:
+    """Store which purse gives how much, in this order."""
+    rows = [
+        {
+            "tenant_id": auth.tenant_id,
+            "auth_id": auth.auth_id,
+            "position": position,
+            "purse": purse,
+            "held_minor": held_minor,
+            "captured_minor": 0,
+            "refunded_minor": 0,
+        }
+        for position, (purse, held_minor) in enumerate(shares)
+    ]
+    conn.execute(insert(parts_table), rows)
+
+
+def parts(conn: Connection, tenant_id: str, auth_id: str) -> list[Part]:
+    """Return which purse gave how much, in the order they are spent."""
+    return [part for part, _ in parts_and_refunds(conn, tenant_id, auth_id)]
+
+
+def parts_and_refunds(conn: Connection, tenant_id: str, auth_id: str) -> list[tuple[Part, int]]:
+    """Return the parts, each with how much of it was given back."""
+    table = parts_table.c
+    query = (
+        select(table.purse, table.held_minor, table.captured_minor, table.refunded_minor)
+        .where(table.tenant_id == tenant_id, table.auth_id == auth_id)
+        .order_by(table.position)
+    )
+    return [(Part(row[0], row[1], row[2]), row[3]) for row in conn.execute(query)]
+
+
+def set_part(conn: Connection, auth: Authorization, purse: str, **values: int) -> None:
+    """Set the amounts of one part."""
+    conn.execute(
+        update(parts_table)
+        .where(
+            parts_table.c.tenant_id == auth.tenant_id,
+            parts_table.c.auth_id == auth.auth_id,
+            parts_table.c.purse == purse,
+        )
+        .values(**values)
+    )
+
+
 def _top_up(row: Row[Any]) -> TopUp:
     values = dict(row._mapping)
     return TopUp(**{**values, "state": TopUpState(values["state"])})
@@ -73,7 +124,7 @@ def _top_up(row: Row[Any]) -> TopUp:
 
 def add_top_up(conn: Connection, new: TopUp) -> bool:
     """Insert a top-up; return whether it was not there before."""
-    return _insert_new(conn, top_ups, {**asdict(new), "state": new.state.value})
+    return insert_once(conn, top_ups, {**asdict(new), "state": new.state.value})
 
 
 def top_up(conn: Connection, tenant_id: str, top_up_id: str) -> TopUp | None:
@@ -99,86 +150,13 @@ def save_top_up(conn: Connection, changed: TopUp) -> None:
     conn.execute(
         update(top_ups)
         .where(top_ups.c.tenant_id == changed.tenant_id, top_ups.c.top_up_id == changed.top_up_id)
-        .values(state=changed.state.value, reason=changed.reason, late_success=changed.late_success)
-    )
-
-
-def add_operation(conn: Connection, new: Operation) -> bool:
-    """Insert an operation; return whether it was not there before."""
-    return _insert_new(conn, operations, asdict(new))
-
-
-def operation(conn: Connection, tenant_id: str, operation_id: str) -> Operation | None:
-    """Return an operation, or None."""
-    query = select(*_OPERATION).where(operations.c.tenant_id == tenant_id, operations.c.operation_id == operation_id)
-    row = conn.execute(query).one_or_none()
-    return None if row is None else Operation(*row)
-
-
-def count_operations(conn: Connection, tenant_id: str, order_id: str, kind: str) -> int:
-    """Return how many operations of a kind an order has had."""
-    query = select(func.count()).where(
-        operations.c.tenant_id == tenant_id, operations.c.order_id == order_id, operations.c.kind == kind
-    )
-    return conn.execute(query).scalar_one()
-
-
-def due_operations(conn: Connection, now: datetime, limit: int) -> list[Operation]:
-    """Return pending operations of all tenants whose time has come, longest due first."""
-    query = (
-        select(*_OPERATION)
-        .where(operations.c.status == "pending", operations.c.next_at <= now)
-        .order_by(operations.c.next_at, operations.c.operation_id)
-        .limit(limit)
-    )
-    return [Operation(*row) for row in conn.execute(query)]
-
-
-def claim_operation(conn: Connection, seen: Operation, next_at: datetime) -> bool:
-    """Take one attempt at an operation for this process; return False when another was quicker."""
-    claimed = (
-        update(operations)
-        .where(
-            operations.c.tenant_id == seen.tenant_id,
-            operations.c.operation_id == seen.operation_id,
-            operations.c.status == "pending",
-            operations.c.attempts == seen.attempts,
-            operations.c.next_at == seen.next_at,
+        .values(
+            state=changed.state.value,
+            reason=changed.reason,
+            late_success=changed.late_success,
+            provider_ref=changed.provider_ref,
         )
-        .values(attempts=seen.attempts + 1, next_at=next_at)
     )
-    return conn.execute(claimed).rowcount == 1
-
-
-def set_operation(conn: Connection, tenant_id: str, operation_id: str, **values: Any) -> None:
-    """Set columns of an operation that is still pending; one that is settled stays as it is."""
-    conn.execute(
-        update(operations)
-        .where(
-            operations.c.tenant_id == tenant_id,
-            operations.c.operation_id == operation_id,
-            operations.c.status == "pending",
-        )
-        .values(**values)
-    )
-
-
-def unsettled(conn: Connection, tenant_id: str) -> list[Operation]:
-    """Return operations that were tried without a final answer, refused or abandoned, oldest first."""
-    query = (
-        select(*_OPERATION)
-        .where(operations.c.tenant_id == tenant_id, operations.c.kind != "watch")
-        .where(
-            or_(
-                operations.c.status.in_(("refused", "abandoned")),
-                and_(
-                    operations.c.status == "pending", or_(operations.c.attempts > 0, operations.c.sent_at.is_not(None))
-                ),
-            )
-        )
-        .order_by(operations.c.created_at, operations.c.operation_id)
-    )
-    return [Operation(*row) for row in conn.execute(query)]
 
 
 def late_successes(conn: Connection, tenant_id: str) -> int:
@@ -188,3 +166,19 @@ def late_successes(conn: Connection, tenant_id: str) -> int:
         query = select(func.count()).where(table.c.tenant_id == tenant_id, table.c.late_success)
         total += conn.execute(query).scalar_one()
     return total
+
+
+def is_cardholder_open(conn: Connection, tenant_id: str, cardholder_id: str) -> bool:
+    """Return whether a cardholder has an authorization or a top-up whose end is not known yet."""
+    waiting = (State.REQUESTED.value, State.UNKNOWN.value, State.HELD.value)
+    of_auth = select(authorizations.c.auth_id).where(
+        authorizations.c.tenant_id == tenant_id,
+        authorizations.c.cardholder_id == cardholder_id,
+        authorizations.c.state.in_(waiting),
+    )
+    of_top_up = select(top_ups.c.top_up_id).where(
+        top_ups.c.tenant_id == tenant_id,
+        top_ups.c.cardholder_id == cardholder_id,
+        top_ups.c.state == TopUpState.CHECKING.value,
+    )
+    return any(conn.execute(query.limit(1)).first() is not None for query in (of_auth, of_top_up))

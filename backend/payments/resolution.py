@@ -3,57 +3,81 @@ Working off what is still to be said to or asked of providers. Any number of wor
 
 Each attempt is claimed in its own transaction, made outside any, and settled in another. Between claim and settling
 the operation is out of the others' way for as long as a call can take; if this process dies, it comes due again.
+
+An order is only ever asked about. A step whose answer is missing is asked about too, and said again, the same step,
+when the provider has not heard of it.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection
 
 from backend.db import Database
 from backend.kit.clock import Clock
-from backend.payments import orders, repository
-from backend.payments.port import Answer, Provider
-from backend.payments.rules import ABANDON_AFTER, FIRST_QUERY_AFTER, Operation
+from backend.payments import orders, queue_repository, steps
+from backend.payments.port import NOT_FOUND, Answer, Declined, Order, Provider, Step
+from backend.payments.rules import ABANDON_AFTER, FIRST_QUERY_AFTER, Source, back_off
+from backend.payments.types import Operation
+
+_INTENTS = ("authorize", "charge")
 
 
 def resolve_due(db: Database, providers: Mapping[str, Provider], *, clock: Clock, limit: int) -> int:
-    """Return how many due operations were attempted, at most `limit`: captures, voids, and questions about unknowns."""
+    """Return how many due operations were attempted, at most `limit`: steps, and questions about unknowns."""
     with db.read() as conn:
-        due = repository.due_operations(conn, clock(), limit)
+        due = queue_repository.due(conn, clock(), limit)
     return sum(_attempt(db, providers, operation, clock) for operation in due)
 
 
 def _attempt(db: Database, providers: Mapping[str, Provider], seen: Operation, clock: Clock) -> bool:
-    now = clock()
-    with db.write() as conn:
-        if not repository.claim_operation(conn, seen, now + FIRST_QUERY_AFTER):
-            return False
-        if seen.kind == "authorize" and seen.sent_at is None:
-            orders.apply_never_sent(conn, seen.tenant_id, seen.order_id, now)
-            return True
-        if now - seen.created_at >= ABANDON_AFTER:
-            repository.set_operation(conn, seen.tenant_id, seen.operation_id, status="abandoned")
-            return True
-    answer = _ask(providers[seen.method], seen)
     with db.write() as conn:
         now = clock()
-        if seen.kind in ("authorize", "charge"):
-            orders.apply_answer(conn, seen.tenant_id, seen.order_id, answer, asked=True, now=now)
-        elif seen.kind == "capture":
-            orders.apply_capture(conn, seen, answer, now)
+        if not queue_repository.claim(conn, seen, now, now + FIRST_QUERY_AFTER):
+            return False
+        if _needs_no_call(conn, seen, now):
+            return True
+        found = orders.find(conn, seen.tenant_id, seen.order_id)
+    order, provider = orders.order_of(found), providers[seen.method]
+    if seen.kind in _INTENTS or seen.kind == "watch":
+        answer, source = provider.query(order), Source.QUERY
+    else:
+        answer, source = _take_step(provider, order, orders.step_of(seen, found), is_new=seen.sent_at is None)
+    with db.write() as conn:
+        now = clock()
+        if seen.kind in _INTENTS:
+            orders.apply_answer(conn, seen.tenant_id, seen.order_id, answer, source=source, now=now)
         elif seen.kind == "watch":
-            orders.apply_watch(conn, seen, answer, now)
+            steps.apply_watch(conn, seen, answer, now)
         else:
-            orders.apply_void(conn, seen, answer, now)
+            steps.apply_step(conn, seen, answer, source=source, now=now)
     return True
 
 
-def _ask(provider: Provider, seen: Operation) -> Answer:
-    if seen.kind == "capture":
-        return provider.capture(
-            merchant_id=seen.tenant_id,
-            order_id=seen.order_id,
-            operation_id=seen.operation_id,
-            amount_minor=seen.amount_minor,
-        )
-    if seen.kind in ("void", "undo"):
-        return provider.void(merchant_id=seen.tenant_id, order_id=seen.order_id, operation_id=seen.operation_id)
-    return provider.query(merchant_id=seen.tenant_id, order_id=seen.order_id)
+def _needs_no_call(conn: Connection, seen: Operation, now: datetime) -> bool:
+    """Return whether an attempt is over without the provider: never sent, asked for too long, or not its turn yet."""
+    if seen.kind in _INTENTS and seen.sent_at is None:
+        orders.apply_never_sent(conn, seen.tenant_id, seen.order_id, now)
+        return True
+    if seen.attempts > 0 and now - seen.created_at >= ABANDON_AFTER:
+        steps.abandon(conn, seen, now)
+        return True
+    if steps.must_wait(conn, seen):
+        queue_repository.change(conn, seen.tenant_id, seen.operation_id, next_at=now + back_off(seen.attempts))
+        return True
+    if seen.sent_at is None and seen.kind != "watch":
+        queue_repository.change(conn, seen.tenant_id, seen.operation_id, sent_at=now)
+    return False
+
+
+def _take_step(provider: Provider, order: Order, step: Step, *, is_new: bool) -> tuple[Answer, Source]:
+    """Return the provider's answer to a step, and to what: one that may have been heard is asked about first."""
+    if not is_new:
+        answer = provider.query_step(order, step)
+        if answer != Declined(NOT_FOUND):
+            return answer, Source.QUERY
+    if step.kind == "capture":
+        return provider.capture(order, step), Source.CALL
+    if step.kind == "refund":
+        return provider.refund(order, step), Source.CALL
+    return provider.void(order, step), Source.CALL

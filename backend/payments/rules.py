@@ -3,14 +3,22 @@ What a provider's answer means for an order of ours (an authorization or a top-u
 
 An order that was sent and not answered is asked about. *Not found* is believed only after `GIVE_UP_AFTER`: until then
 our request may still be under way. Once we gave an order up (declined or voided it), a success is *late*: it is undone
-at the provider and counted, and never reaches the books.
+at the provider, becomes a case, and never reaches the books.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from backend.payments.port import NOT_FOUND, Answer, Declined, Succeeded
+from backend.payments.types import Authorization as Authorization
+from backend.payments.types import Operation as Operation
+from backend.payments.types import Part as Part
+from backend.payments.types import Refund as Refund
+from backend.payments.types import State as State
+from backend.payments.types import TopUp as TopUp
+from backend.payments.types import TopUpState as TopUpState
 
 #: An authorization nobody sent by then was forgotten by a process that died; it can be declined without asking.
 NEVER_SENT_AFTER = timedelta(seconds=30)
@@ -22,77 +30,23 @@ _BACK_OFF_S = (1, 2, 4, 8, 15, 30, 60, 120, 300)
 #: When an order given up is looked at again, counted from the previous look.
 WATCH_DELAYS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=24))
 _TAKEN = ("held", "charged", "captured")
+#: What tells the code of one brand from another's; a hint that keeps a code from being shown to the wrong provider.
+_PAYER_CODES = {
+    "wechat": re.compile(r"1[0-5]\d{16}"),
+    "alipay": re.compile(r"(2[5-9]|30)\d{14,22}"),
+    "unionpay": re.compile(r"62\d{14,18}"),
+}
+#: The campus purses in the order in which they are spent.
+SPEND_ORDER = ("subsidy", "voucher", "wallet")
 
 
-class State(StrEnum):
-    """Where an authorization is. `unknown` means sent and not answered; nobody may send it again."""
+class Source(StrEnum):
+    """Who said what became of an operation."""
 
-    REQUESTED = "requested"
-    HELD = "held"
-    DECLINED = "declined"
-    UNKNOWN = "unknown"
-    CAPTURED = "captured"
-    VOIDED = "voided"
-
-
-@dataclass(frozen=True, slots=True)
-class Authorization:
-    """Money promised for one water session."""
-
-    tenant_id: str
-    auth_id: str
-    water_session_id: str
-    cardholder_id: str
-    method: str
-    amount_minor: int
-    captured_minor: int
-    state: State
-    reason: str
-    created_at: datetime
-    expires_at: datetime
-    capture_id: str | None = None
-    late_success: bool = False
-
-
-class TopUpState(StrEnum):
-    """Where a top-up is. `checking` means the provider has not said yet."""
-
-    CHECKING = "checking"
-    SUCCEEDED = "succeeded"
-    DECLINED = "declined"
-
-
-@dataclass(frozen=True, slots=True)
-class TopUp:
-    """Money a cardholder moves from an external provider into the wallet."""
-
-    tenant_id: str
-    top_up_id: str
-    cardholder_id: str
-    method: str
-    amount_minor: int
-    state: TopUpState
-    reason: str
-    created_at: datetime
-    late_success: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """Something still to be said to or asked of a provider, or the record that it was."""
-
-    tenant_id: str
-    operation_id: str
-    kind: str
-    order_id: str
-    method: str
-    amount_minor: int
-    status: str
-    attempts: int
-    created_at: datetime
-    sent_at: datetime | None
-    next_at: datetime
-    answer: str
+    CALL = "call"
+    QUERY = "query"
+    NOTIFICATION = "notification"
+    STATEMENT = "statement"
 
 
 class Verdict(StrEnum):
@@ -101,7 +55,37 @@ class Verdict(StrEnum):
     TAKE = "take"
     DECLINE = "decline"
     GIVE_UP = "give_up"
+    #: The provider has taken something else than was ordered.
+    DIFFERS = "differs"
     WAIT = "wait"
+
+
+def is_payer_code(method: str, code: str) -> bool:
+    """Return whether a text can be a payer's one-time code for a method."""
+    pattern = _PAYER_CODES.get(method)
+    return pattern is not None and pattern.fullmatch(code) is not None and code.isascii()
+
+
+def spread(amount_minor: int, available: Mapping[str, int]) -> list[tuple[str, int]] | None:
+    """Return which purse gives how much, in the order they are spent; None if all together have too little."""
+    found = []
+    for purse in SPEND_ORDER:
+        part = min(amount_minor, max(available.get(purse, 0), 0))
+        if part > 0:
+            found.append((purse, part))
+            amount_minor -= part
+    return found if amount_minor == 0 else None
+
+
+def split_capture(parts: Sequence[Part], amount_minor: int) -> list[tuple[Part, int]]:
+    """Return how much of an amount is taken from each part of a hold, in the order of the parts."""
+    taken = []
+    for part in parts:
+        share = min(part.held_minor, amount_minor)
+        taken.append((part, share))
+        amount_minor -= share
+    assert amount_minor == 0, "no more is captured than is held"
+    return taken
 
 
 def is_taken(answer: Answer) -> bool:
@@ -109,18 +93,18 @@ def is_taken(answer: Answer) -> bool:
     return isinstance(answer, Succeeded) and answer.status in _TAKEN
 
 
-def judge(answer: Answer, *, amount_minor: int, asked: bool, sent_at: datetime, now: datetime) -> Verdict:
+def judge(answer: Answer, *, amount_minor: int, source: Source, sent_at: datetime, now: datetime) -> Verdict:
     """
     Return what an answer means for an order that is still open.
 
-    `asked` says whether it answers a query or the order itself. A success over another amount is not ours to believe.
+    A success over another amount is not ours to believe.
     """
     if isinstance(answer, Succeeded):
         if answer.status in _TAKEN:
-            return Verdict.TAKE if answer.amount_minor == amount_minor else Verdict.WAIT
+            return Verdict.TAKE if answer.amount_minor == amount_minor else Verdict.DIFFERS
         return Verdict.DECLINE
     if isinstance(answer, Declined):
-        if asked and answer.reason == NOT_FOUND:
+        if source is not Source.CALL and answer.reason == NOT_FOUND:
             return Verdict.GIVE_UP if now - sent_at >= GIVE_UP_AFTER else Verdict.WAIT
         return Verdict.DECLINE
     return Verdict.WAIT
@@ -130,6 +114,11 @@ def reason_of(answer: Answer) -> str:
     """Return an answer in a few stable words, for the record."""
     words = answer.status if isinstance(answer, Succeeded) else answer.reason
     return words[:64]
+
+
+def reference_of(answer: Answer) -> str:
+    """Return what the provider calls the order, or nothing when it has not said."""
+    return answer.reference[:96] if isinstance(answer, Succeeded) else ""
 
 
 def back_off(attempts: int) -> timedelta:

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from backend.db import Database
 from backend.errors import BackendError, Conflict, NotFound
 from backend.kit.clock import Clock
-from backend.payments import orders, repository
+from backend.payments import orders, payers, queue_repository, repository
 from backend.payments.capabilities import MATRIX
 from backend.payments.port import Provider
-from backend.payments.rules import FIRST_QUERY_AFTER, TopUp, TopUpState
+from backend.payments.rules import FIRST_QUERY_AFTER, Source
+from backend.payments.types import TopUp, TopUpState
 
 TOP_UP_MINOR_MIN = 100
 TOP_UP_MINOR_MAX = 50_000
@@ -52,16 +52,19 @@ def top_up(
     amount_minor: int,
     request_id: str,
     clock: Clock,
+    payer_code: str = "",
 ) -> TopUp:
     """
     Return the top-up after asking the provider for the money: succeeded, declined, or checking while nobody knows.
 
     The same request id again returns the same top-up and asks for nothing. One left checking is resolved later by
-    `resolve_due`. Nothing is open towards the database while the provider is called.
+    `resolve_due`. Nothing is open towards the database while the provider is called. The payer is who shows the code,
+    or whose agreement is kept; with neither it is declined (`payer_unbound`) and nothing is sent.
 
     :raises TopUpAmountRefused: outside the limits.
     :raises TopUpMethodRefused: if no provider charges with this method.
     :raises RequestIdMalformed: if the request id is not one.
+    :raises PayerCodeMalformed: if the code cannot be one of the method's.
     :raises TopUpDiffers: if the request id stands for something else.
     """
     if not TOP_UP_MINOR_MIN <= amount_minor <= TOP_UP_MINOR_MAX:
@@ -70,6 +73,7 @@ def top_up(
         raise TopUpMethodRefused(method=method)
     if not _REQUEST_ID.fullmatch(request_id):
         raise RequestIdMalformed()
+    payers.check_code(method, payer_code)
     wanted = TopUp(
         tenant_id=tenant_id,
         top_up_id=f"{orders.TOP_UP_PREFIX}{request_id}",
@@ -93,10 +97,15 @@ def top_up(
             now=now,
             amount_minor=amount_minor,
         )
-        repository.set_operation(conn, tenant_id, wanted.top_up_id, sent_at=now)
-    answer = providers[method].charge(merchant_id=tenant_id, order_id=wanted.top_up_id, amount_minor=amount_minor)
+        payer = payers.payer_of(conn, tenant_id, cardholder_id, method, payer_code)
+        if payer is None:
+            unsent = orders.decline_unsent(conn, wanted, "payer_unbound")
+            assert isinstance(unsent, TopUp)
+            return unsent
+        queue_repository.change(conn, tenant_id, wanted.top_up_id, sent_at=now, asked_at=now)
+    answer = providers[method].charge(orders.order_of(wanted), payer)
     with db.write() as conn:
-        settled = orders.apply_answer(conn, tenant_id, wanted.top_up_id, answer, asked=False, now=clock())
+        settled = orders.apply_answer(conn, tenant_id, wanted.top_up_id, answer, source=Source.CALL, now=clock())
     assert isinstance(settled, TopUp)
     return settled
 
@@ -104,10 +113,11 @@ def top_up(
 def _same(conn: Connection, wanted: TopUp) -> TopUp:
     there = repository.top_up(conn, wanted.tenant_id, wanted.top_up_id)
     assert there is not None
-    as_asked = replace(
-        there, state=wanted.state, reason="", created_at=wanted.created_at, late_success=wanted.late_success
-    )
-    if as_asked != wanted:
+    if (there.cardholder_id, there.method, there.amount_minor) != (
+        wanted.cardholder_id,
+        wanted.method,
+        wanted.amount_minor,
+    ):
         raise TopUpDiffers(top_up_id=wanted.top_up_id)
     return there
 

@@ -1,4 +1,4 @@
-"""The campus wallet as its owner and the rest of the backend see it, and two postings that are not a payment."""
+"""The campus purses as their owner and the rest of the backend see them, and two postings that are not a payment."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,29 +10,66 @@ from backend.ledger import chart
 from backend.ledger import service as ledger
 from backend.ledger.rules import Code, TransferKind, TransferRequest
 from backend.ledger.service import StatementLine
+from backend.payments.postings import PURSE_KINDS
+from backend.payments.rules import SPEND_ORDER
 
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """What a cardholder's wallet has, what of it is held for running water, and what is left to spend."""
+    """What a cardholder's purses have together, what of it is held for running water, and what is left to spend."""
 
     posted_minor: int
     held_minor: int
     available_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """One campus purse: subsidy, voucher or wallet."""
+
+    purse: str
+    posted_minor: int
+    held_minor: int
+    available_minor: int
+
+
+def purse_account(purse: str, cardholder_id: str) -> str:
+    """Return the ledger account of a cardholder's purse."""
+    return chart.account_id(PURSE_KINDS[purse], cardholder_id)
+
+
+def purses(conn: Connection, tenant_id: str, cardholder_id: str) -> list[Purse]:
+    """Return a cardholder's purses in the order they are spent; one that was never used is empty."""
+    found = []
+    for purse in SPEND_ORDER:
+        try:
+            has = ledger.balances(conn, tenant_id, purse_account(purse, cardholder_id))
+        except ledger.AccountUnknown:
+            found.append(Purse(purse, 0, 0, 0))
+        else:
+            found.append(Purse(purse, has.posted_minor, has.held_minor, has.available_minor))
+    return found
+
+
 def wallet(conn: Connection, tenant_id: str, cardholder_id: str) -> Wallet:
-    """Return a cardholder's wallet; one that was never used is empty."""
-    try:
-        found = ledger.balances(conn, tenant_id, chart.account_id("cardholder_wallet", cardholder_id))
-    except ledger.AccountUnknown:
-        return Wallet(0, 0, 0)
-    return Wallet(found.posted_minor, found.held_minor, found.available_minor)
+    """Return what a cardholder's spendable purses have together."""
+    found = purses(conn, tenant_id, cardholder_id)
+    return Wallet(
+        sum(purse.posted_minor for purse in found),
+        sum(purse.held_minor for purse in found),
+        sum(purse.available_minor for purse in found),
+    )
+
+
+def purse_entries(conn: Connection, tenant_id: str, cardholder_id: str, purse: str, limit: int) -> list[StatementLine]:
+    """Return one purse's newest movements, newest first; plus means more in the purse."""
+    return ledger.statement(conn, tenant_id, purse_account(purse, cardholder_id), limit)
 
 
 def wallet_entries(conn: Connection, tenant_id: str, cardholder_id: str, limit: int) -> list[StatementLine]:
-    """Return the wallet's newest movements, newest first; plus means more in the wallet."""
-    return ledger.statement(conn, tenant_id, chart.account_id("cardholder_wallet", cardholder_id), limit)
+    """Return the newest movements of all purses, newest first; plus means more in a purse."""
+    entries = [entry for purse in SPEND_ORDER for entry in purse_entries(conn, tenant_id, cardholder_id, purse, limit)]
+    return sorted(entries, key=lambda entry: entry.recorded_at, reverse=True)[:limit]
 
 
 class TransferDiffers(Conflict):
@@ -57,9 +94,10 @@ def credit_wallet(
     transfer_id: str,
     now: datetime,
     memo: str = "",
+    purse: str = "wallet",
 ) -> Wallet:
     """
-    Return the wallet after an opening balance was credited from opening equity, once per transfer id.
+    Return the purses' sum after an opening balance of one of them was credited from opening equity, once per id.
 
     :raises TransferDiffers: if the id stands for something else.
     """
@@ -67,7 +105,7 @@ def credit_wallet(
         transfer_id=transfer_id,
         kind=TransferKind.SINGLE,
         debit_account_id=ledger.account(conn, tenant_id, "opening_equity"),
-        credit_account_id=ledger.account(conn, tenant_id, "cardholder_wallet", cardholder_id),
+        credit_account_id=ledger.account(conn, tenant_id, PURSE_KINDS[purse], cardholder_id),
         amount_minor=amount_minor,
         event_at=now,
         memo=memo,

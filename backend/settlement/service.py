@@ -45,7 +45,14 @@ class Receipt:
     device: Device
     #: root first
     places: tuple[Place, ...]
+    #: what of the hold was not used: let go, or for a deposit given back
     released_minor: int
+    #: whether the hold was a deposit that the provider took at the start
+    is_deposit: bool = False
+    #: which purse paid what
+    parts: tuple[payments.Part, ...] = ()
+    #: what was given back of the charge afterwards
+    refunds: tuple[payments.Refund, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +260,8 @@ def _correct(conn: Connection, settled: WaterSession, evidence: dict[str, Any], 
     """
     Put the true ending in place of the reading that stood in for it; nobody is charged a second time.
 
-    More water is the operator's loss. Less water than was charged stays as a case for a person to give back: the
-    session then says more was captured than its water cost, which reconciliation reports until it is resolved.
+    More water is the operator's loss. What was charged for less water is given back at once, and is a case for a person
+    to look at: why did the reading that stood in say more?
     """
     was_volume_ml, captured = settled.volume_ml or 0, settled.captured_minor or 0
     lost = settled.overrun_minor or 0
@@ -277,7 +284,7 @@ def _correct(conn: Connection, settled: WaterSession, evidence: dict[str, Any], 
         _write_loss(conn, after, "after_reading", max(more_ml, 0), max(more_minor, 0), now)
     elif bill.charge_minor < captured:
         log.error("charged too much from a reading", extra={"session": after.water_session_id})
-        _write_down(conn, after, "overcharged", was_volume_ml - bill.volume_ml, captured - bill.charge_minor, now)
+        _give_back(conn, after, was_volume_ml - bill.volume_ml, captured - bill.charge_minor, now)
     return water_sessions.amend(
         conn,
         after,
@@ -285,6 +292,33 @@ def _correct(conn: Connection, settled: WaterSession, evidence: dict[str, Any], 
         charge_minor=bill.charge_minor,
         overrun_minor=lost + max(more_minor, 0),
     )
+
+
+def _give_back(conn: Connection, of: WaterSession, volume_ml: int, amount_minor: int, now: datetime) -> None:
+    """Refund what was charged too much, once per session; less if some of it was refunded before."""
+    if not _write_down(conn, of, "overcharged", volume_ml, amount_minor, now):
+        return
+    payments.open_case(
+        conn,
+        tenant_id=of.tenant_id,
+        kind="overcharged",
+        subject_id=of.water_session_id,
+        amount_minor=amount_minor,
+        evidence={"auth_id": of.auth_id, "device_id": of.device_id, "volume_ml": volume_ml},
+        now=now,
+    )
+    ledger.lock(conn, of.tenant_id)
+    refund_minor = min(amount_minor, payments.refundable_minor(conn, of.tenant_id, of.auth_id))
+    if refund_minor > 0:
+        payments.request_refund(
+            conn,
+            tenant_id=of.tenant_id,
+            refund_id=f"rf_{of.water_session_id.removeprefix('ws_')}_overcharged",
+            auth_id=of.auth_id,
+            amount_minor=refund_minor,
+            reason="overcharged",
+            now=now,
+        )
 
 
 def _write_down(
@@ -377,6 +411,9 @@ def receipt(conn: Connection, tenant_id: str, water_session_id: str) -> Receipt:
         device=device,
         places=tuple(fleet.place_path(conn, tenant_id, device.place_id)),
         released_minor=of.hold_minor - (of.captured_minor or 0) if is_over else 0,
+        is_deposit=payments.is_deposit(of.method),
+        parts=tuple(payments.parts(conn, tenant_id, of.auth_id)),
+        refunds=tuple(payments.refunds(conn, tenant_id, auth_id=of.auth_id)),
     )
 
 

@@ -227,14 +227,18 @@ def amend(conn: Connection, current: WaterSession, **values: Any) -> WaterSessio
     return replace(current, **values)
 
 
-def request_start(ctx: Context, request: StartRequest) -> WaterSession:
+def request_start(ctx: Context, request: StartRequest, *, payer_code: str = "") -> WaterSession:
     """
     Start a water session, once per (tenant, request): asking again returns the session as it stands.
 
+    `payer_code` is the one-time code the payer shows for an external method. It is handed to the provider and kept
+    nowhere.
+
     :raises OutletBusy: also CardholderBusy, OutletOffline, OutletFaulty, TariffMissing, MethodNotAccepted,
-        InsufficientFunds and PaymentDeclined; nothing opens and nothing stays held.
+        InsufficientFunds, PayerCodeMalformed and PaymentDeclined; nothing opens and nothing stays held.
     """
     now = ctx.clock()
+    payments.check_code(request.method, payer_code)
     try:
         with ctx.db.write() as conn:
             outbox.take_turn(conn, request.tenant_id)
@@ -244,12 +248,16 @@ def request_start(ctx: Context, request: StartRequest) -> WaterSession:
         _count_refused_method(ctx, request, refusal.decision, now)
         raise
     if started.state is State.REQUESTED and not is_repeat:
-        payments.perform(ctx.db, ctx.providers, started.tenant_id, started.auth_id, clock=ctx.clock)
+        payments.perform(
+            ctx.db, ctx.providers, started.tenant_id, started.auth_id, clock=ctx.clock, payer_code=payer_code
+        )
         with ctx.db.write() as conn:
             outbox.take_turn(conn, request.tenant_id)
             started = conclude_payment(conn, ctx, request.tenant_id, started.water_session_id, ctx.clock())
     if started.refusal == PaymentDeclined.code:
-        raise PaymentDeclined(water_session_id=started.water_session_id)
+        with ctx.db.read() as conn:
+            why = payments.authorization(conn, started.tenant_id, started.auth_id).reason
+        raise PaymentDeclined(water_session_id=started.water_session_id, reason=why)
     return started
 
 

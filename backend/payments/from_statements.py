@@ -1,0 +1,198 @@
+"""
+What daily statements settle: the last word on what nobody answered, and the first on what nobody told us.
+
+A row says that the provider has done it; another amount than ours becomes a case and nothing else. No row says that it
+has not, once the files of the day and of the next are in: a provider may book what happens at midnight a day later.
+Holds leave no rows, so their absence says nothing; and a step still being asked about may yet be done.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from backend.db import Database
+from backend.kit.clock import Clock
+from backend.ledger import service as ledger
+from backend.payments import orders, queue_repository, steps
+from backend.payments.capabilities import MATRIX
+from backend.payments.order_numbers import order_no
+from backend.payments.port import Answer, Declined, Provider, Succeeded
+from backend.payments.rules import Source
+from backend.payments.types import Operation
+from backend.statements import service as statements
+from backend.statements.types import StatementFile, StatementLine, StatementRefused
+from backend.tenants import service as tenants
+
+log = logging.getLogger(__name__)
+
+#: When yesterday's file is there at every provider, local time.
+FETCH_FROM = time(10)
+#: How many days back a file that was missed is still asked for.
+FETCH_DAYS = 3
+#: How far back orders given up are looked for in statements.
+LOOK_BACK = timedelta(days=7)
+ABSENT = "not_in_statement"
+_INTENTS = ("authorize", "charge")
+
+
+def fetch_statements(
+    db: Database, providers: Mapping[str, Provider], tenant_id: str, *, clock: Clock
+) -> list[StatementFile]:
+    """
+    Return the daily files that were fetched and imported now: yesterday's of each provider, and any missed before.
+
+    Each day's file is imported once, and asked for from ten o'clock local time. A file that is refused is reported in
+    the log with its line and asked for again.
+
+    :raises TenantUnknown: if there is no such tenant.
+    """
+    now = clock()
+    with db.read() as conn:
+        zone = tenants.get(conn, tenant_id).time_zone
+        wanted = [
+            (method, day)
+            for method in providers
+            if MATRIX[method].statement
+            for day in _days_wanted(conn, tenant_id, method, zone, now)
+        ]
+    fetched = []
+    for method, day in wanted:
+        file = providers[method].statement(tenant_id, day)
+        if file is None:
+            continue
+        try:
+            with db.write() as conn:
+                fetched.append(
+                    statements.import_file(
+                        conn, tenant_id=tenant_id, method=method, day=day, name=file[0], data=file[1], now=now
+                    )
+                )
+        except StatementRefused as refused:
+            log.error("statement refused", extra={"method": method, "day": str(day), "reason": str(refused)})
+    return fetched
+
+
+def _days_wanted(conn: Connection, tenant_id: str, method: str, zone: ZoneInfo, now: datetime) -> list[date]:
+    first_sent_at = queue_repository.first_sent_at(conn, tenant_id, method)
+    if first_sent_at is None:
+        return []
+    local = now.astimezone(zone)
+    last = local.date() - timedelta(days=1 if local.time() >= FETCH_FROM else 2)
+    first = max(first_sent_at.astimezone(zone).date(), last - timedelta(days=FETCH_DAYS - 1))
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    there = set(statements.days(conn, tenant_id, method))
+    return [day for day in days if day not in there]
+
+
+def resolve_from_statements(db: Database, tenant_id: str, *, clock: Clock) -> int:
+    """
+    Return how many unknowns the imported statements settled, or found taken after they were given up.
+
+    :raises TenantUnknown: if there is no such tenant.
+    """
+    settled = 0
+    for method, able in MATRIX.items():
+        if able.statement:
+            with db.write() as conn:
+                ledger.lock(conn, tenant_id)
+                settled += _Settler(conn, tenant_id, method, clock()).settle()
+    return settled
+
+
+class _Settler:
+    """What one provider's statements say about one tenant's open operations."""
+
+    def __init__(self, conn: Connection, tenant_id: str, method: str, now: datetime) -> None:
+        self._conn, self._tenant_id, self._method, self._now = conn, tenant_id, method, now
+        self._zone = tenants.get(conn, tenant_id).time_zone
+        self._days = set(statements.days(conn, tenant_id, method))
+
+    def settle(self) -> int:
+        """Return how many operations the statements settled."""
+        if not self._days:
+            return 0
+        conn, tenant_id, method, now = self._conn, self._tenant_id, self._method, self._now
+        waiting = queue_repository.without_answer(conn, tenant_id, method, now)
+        given_up = queue_repository.given_up(conn, tenant_id, method, now - LOOK_BACK, ("charge",))
+        numbers = {number for seen in (*waiting, *given_up) for number in (seen.number, order_no(seen.order_id))}
+        lines = statements.lines_of(conn, tenant_id, method, sorted(numbers)) if numbers else {}
+        settled = 0
+        for seen in waiting:
+            is_intent = seen.kind in _INTENTS
+            settled += self._settle_intent(seen, lines) if is_intent else self._settle_step(seen, lines)
+        return settled + sum(self._settle_late(seen, lines) for seen in given_up)
+
+    def _settle_intent(self, seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> bool:
+        told = lines.get(seen.number, [])
+        answer = _order_answer(told) if told else self._absent(seen)
+        if answer is None:
+            return False
+        before = orders.find(self._conn, self._tenant_id, seen.order_id)
+        after = orders.apply_answer(
+            self._conn, self._tenant_id, seen.order_id, answer, source=Source.STATEMENT, now=self._now
+        )
+        return after.state != before.state
+
+    def _settle_step(self, seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> bool:
+        answer = _step_answer(seen, lines) or self._absent(seen)
+        if answer is None:
+            return False
+        found = orders.find(self._conn, self._tenant_id, seen.order_id)
+        if isinstance(answer, Succeeded) and answer.amount_minor != seen.amount_minor:
+            orders.check_amount(
+                self._conn, found, seen.operation_id, answer, seen.amount_minor, Source.STATEMENT, self._now
+            )
+            return False
+        steps.apply_step(self._conn, seen, answer, source=Source.STATEMENT, now=self._now)
+        return True
+
+    def _settle_late(self, seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> bool:
+        """Undo an order that we gave up and the statement says was paid and not given back."""
+        answer = _order_answer(lines.get(seen.number, []))
+        found = orders.find(self._conn, self._tenant_id, seen.order_id)
+        if answer is None or answer.status != "charged" or found.late_success:
+            return False
+        orders.apply_answer(self._conn, self._tenant_id, seen.order_id, answer, source=Source.STATEMENT, now=self._now)
+        return True
+
+    def _absent(self, seen: Operation) -> Declined | None:
+        """Return that an operation was not done, if its own and the next day's files are in and it would be there."""
+        assert seen.sent_at is not None, "only what was sent can be in a statement"
+        if seen.kind == "charge":
+            last_at = seen.sent_at
+        elif seen.kind in ("capture", "refund") and seen.status == "abandoned":
+            last_at = seen.asked_at or seen.sent_at
+        else:
+            return None
+        first = seen.sent_at.astimezone(self._zone).date()
+        last = last_at.astimezone(self._zone).date() + timedelta(days=1)
+        needed = {first + timedelta(days=number) for number in range((last - first).days + 1)}
+        return Declined(ABSENT) if needed <= self._days else None
+
+
+def _sum(lines: Sequence[StatementLine], kinds: tuple[str, ...]) -> int:
+    return sum(abs(line.amount_minor) for line in lines if line.kind in kinds)
+
+
+def _order_answer(lines: Sequence[StatementLine]) -> Succeeded | None:
+    """Return what an order's rows say became of it, or None if they say nothing."""
+    own = [line for line in lines if line.kind in ("payment", "hold")]
+    if not own:
+        return None
+    took, gave = _sum(own, ("payment", "hold")), _sum(lines, ("refund", "release"))
+    if gave >= took:
+        return Succeeded("refunded", took, own[0].provider_ref)
+    return Succeeded("held" if own[0].kind == "hold" else "charged", took, own[0].provider_ref)
+
+
+def _step_answer(seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> Answer | None:
+    """Return what a step's rows say: listed under its own number, or under its order's with its number beside it."""
+    kinds = {"capture": ("completion", "payment"), "refund": ("refund",)}.get(seen.kind, ("refund", "release"))
+    status = {"capture": "captured", "refund": "refunded"}.get(seen.kind, "voided")
+    own = [line for line in lines.get(seen.number, []) if line.kind in kinds]
+    if not own:
+        return None
+    return Succeeded(status, _sum(own, kinds), own[0].provider_ref)

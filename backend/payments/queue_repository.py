@@ -1,0 +1,140 @@
+"""SQL of the queue: what is still to be said to or asked of providers, and the record of what was."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from backend.db.insert import insert_once
+from backend.payments.models import operations
+from backend.payments.types import Operation
+
+_OPERATION = [operations.c[field.name] for field in fields(Operation)]
+_OPEN = ("pending", "abandoned")
+
+
+def add(conn: Connection, new: Operation) -> bool:
+    """Insert an operation; return whether it was not there before."""
+    return insert_once(conn, operations, asdict(new))
+
+
+def find(conn: Connection, tenant_id: str, operation_id: str) -> Operation | None:
+    """Return an operation, or None."""
+    query = select(*_OPERATION).where(operations.c.tenant_id == tenant_id, operations.c.operation_id == operation_id)
+    row = conn.execute(query).one_or_none()
+    return None if row is None else Operation(*row)
+
+
+def by_number(conn: Connection, tenant_id: str, method: str, number: str) -> Operation | None:
+    """Return the operation that a provider knows by a number, or None."""
+    query = select(*_OPERATION).where(
+        operations.c.tenant_id == tenant_id,
+        operations.c.number == number,
+        operations.c.method == method,
+        operations.c.kind != "watch",
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else Operation(*row)
+
+
+def of_order(conn: Connection, tenant_id: str, order_id: str, kind: str) -> list[Operation]:
+    """Return an order's operations of a kind, oldest first."""
+    query = (
+        select(*_OPERATION)
+        .where(operations.c.tenant_id == tenant_id, operations.c.order_id == order_id, operations.c.kind == kind)
+        .order_by(operations.c.created_at, operations.c.operation_id)
+    )
+    return [Operation(*row) for row in conn.execute(query)]
+
+
+def due(conn: Connection, now: datetime, limit: int) -> list[Operation]:
+    """Return pending operations of all tenants whose time has come, longest due first."""
+    query = (
+        select(*_OPERATION)
+        .where(operations.c.status == "pending", operations.c.next_at <= now)
+        .order_by(operations.c.next_at, operations.c.operation_id)
+        .limit(limit)
+    )
+    return [Operation(*row) for row in conn.execute(query)]
+
+
+def claim(conn: Connection, seen: Operation, now: datetime, next_at: datetime) -> bool:
+    """Take one attempt at an operation for this process; return False when another was quicker."""
+    claimed = (
+        update(operations)
+        .where(
+            operations.c.tenant_id == seen.tenant_id,
+            operations.c.operation_id == seen.operation_id,
+            operations.c.status == "pending",
+            operations.c.attempts == seen.attempts,
+            operations.c.next_at == seen.next_at,
+        )
+        .values(attempts=seen.attempts + 1, asked_at=now, next_at=next_at)
+    )
+    return conn.execute(claimed).rowcount == 1
+
+
+def change(conn: Connection, tenant_id: str, operation_id: str, **values: Any) -> None:
+    """Set columns of an operation without a final answer; one that has it stays as it is."""
+    conn.execute(
+        update(operations)
+        .where(
+            operations.c.tenant_id == tenant_id,
+            operations.c.operation_id == operation_id,
+            operations.c.status.in_(_OPEN),
+        )
+        .values(**values)
+    )
+
+
+def unsettled(conn: Connection, tenant_id: str) -> list[Operation]:
+    """Return operations that were tried without a final answer, refused or abandoned, oldest first."""
+    query = (
+        select(*_OPERATION)
+        .where(operations.c.tenant_id == tenant_id, operations.c.kind != "watch")
+        .where(
+            or_(
+                operations.c.status.in_(("refused", "abandoned")),
+                and_(
+                    operations.c.status == "pending", or_(operations.c.attempts > 0, operations.c.sent_at.is_not(None))
+                ),
+            )
+        )
+        .order_by(operations.c.created_at, operations.c.operation_id)
+    )
+    return [Operation(*row) for row in conn.execute(query)]
+
+
+def without_answer(conn: Connection, tenant_id: str, method: str, sent_before: datetime) -> list[Operation]:
+    """Return what was sent to a provider before a time and has no final answer, oldest first."""
+    query = (
+        select(*_OPERATION)
+        .where(operations.c.tenant_id == tenant_id, operations.c.method == method, operations.c.kind != "watch")
+        .where(operations.c.status.in_(_OPEN), operations.c.sent_at < sent_before)
+        .order_by(operations.c.sent_at, operations.c.operation_id)
+    )
+    return [Operation(*row) for row in conn.execute(query)]
+
+
+def given_up(
+    conn: Connection, tenant_id: str, method: str, sent_from: datetime, kinds: Sequence[str]
+) -> list[Operation]:
+    """Return intents sent since a time that ended without the provider's money being taken, oldest first."""
+    query = (
+        select(*_OPERATION)
+        .where(operations.c.tenant_id == tenant_id, operations.c.method == method, operations.c.kind.in_(kinds))
+        .where(operations.c.status == "done", operations.c.answer != "taken", operations.c.sent_at >= sent_from)
+        .order_by(operations.c.sent_at, operations.c.operation_id)
+    )
+    return [Operation(*row) for row in conn.execute(query)]
+
+
+def first_sent_at(conn: Connection, tenant_id: str, method: str) -> datetime | None:
+    """Return when a provider was first told anything, or None if never."""
+    query = select(func.min(operations.c.sent_at)).where(
+        operations.c.tenant_id == tenant_id, operations.c.method == method
+    )
+    found: datetime | None = conn.execute(query).scalar_one()
+    return found
