@@ -26,6 +26,6 @@ def open_backend(config: Config | None = None, *, clock: Clock = utc_now) -> Bac
         db=db,
         clock=clock,
         secrets_dir=config.secrets_dir,
-        providers=providers.build(config.provider_url, config.secrets_dir),
+        providers=providers.build(config.provider_url, config.secrets_dir, public_url=config.public_url),
     )
     return Backend(config=config, db=db, context=context)

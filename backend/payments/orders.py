@@ -117,7 +117,7 @@ def apply_answer(
         gave_up = found.state in (State.DECLINED, State.VOIDED, TopUpState.DECLINED) and intent.answer != "taken"
         if gave_up and intent.sent_at is not None and is_taken(answer):
             return late(conn, found, source, now)
-        if is_taken(answer):
+        if isinstance(answer, Succeeded) and answer.status in ("held", "charged"):
             check_amount(conn, found, order, answer, found.amount_minor, source, now)
         return found
     sent_at = intent.sent_at or intent.created_at
@@ -219,7 +219,8 @@ def give_up(conn: Connection, order: Authorization | TopUp, now: datetime) -> No
 
 def _undo(conn: Connection, order: Authorization | TopUp, now: datetime) -> None:
     undos = queue_repository.of_order(conn, order.tenant_id, order_id(order), "undo")
-    if any(undo.status == "pending" for undo in undos):
+    # An order is taken once at most. Some providers go on calling it taken after it was undone.
+    if any(undo.status == "pending" or undo.answer == "voided" for undo in undos):
         return
     enqueue(
         conn,

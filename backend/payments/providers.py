@@ -1,17 +1,41 @@
-"""Builds the providers the configuration names."""
+"""Builds the providers. Which school is a merchant where is read from its folder when it is first needed."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from backend.payments.capabilities import EXTERNAL_METHODS
+from backend.kit.clock import Clock, utc_now
 from backend.payments.port import Provider
-from backend.payments.sandbox import SandboxProvider
-from backend.tenants import keys
+from backend.payments.rails import merchants
+from backend.payments.rails.alipay import Alipay
+from backend.payments.rails.unionpay import UnionPay
+from backend.payments.rails.wechat import WeChat
+from backend.payments.rails.wire import Wire
+
+#: Longer than a provider takes, shorter than the process that sends an order has it to itself.
+TIMEOUT_MS = 5_000
 
 
-def build(provider_url: str, secrets_dir: Path, *, timeout_ms: int = 5_000) -> Mapping[str, Provider]:
-    """Return a provider for each external method, all served by the sandbox at one address."""
-    key = keys.secret(secrets_dir, "provider_hmac")
-    return {
-        method: SandboxProvider(method, url=provider_url, key=key, timeout_ms=timeout_ms) for method in EXTERNAL_METHODS
-    }
+def build(
+    provider_url: str,
+    secrets_dir: Path,
+    *,
+    public_url: str,
+    timeout_ms: int = TIMEOUT_MS,
+    clock: Clock = utc_now,
+) -> Mapping[str, Provider]:
+    """
+    Return a provider for each external method.
+
+    With a `provider_url` everything goes to `<provider_url>/<method>`, otherwise to the address in a school's merchant
+    file. `clock` is the time on the wire: signatures are only good for minutes.
+    """
+    wire = Wire(timeout_ms=timeout_ms)
+    unionpay = merchants.Merchants("unionpay", secrets_dir, merchants.load_unionpay, provider_url=provider_url)
+    alipay = merchants.Merchants("alipay", secrets_dir, merchants.load_alipay, provider_url=provider_url)
+    wechat = merchants.Merchants("wechat", secrets_dir, merchants.load_wechat, provider_url=provider_url)
+    built: tuple[Provider, ...] = (
+        UnionPay(unionpay, wire, public_url=public_url, clock=clock),
+        Alipay(alipay, wire, public_url=public_url, clock=clock),
+        WeChat(wechat, wire, public_url=public_url, clock=clock),
+    )
+    return {provider.method: provider for provider in built}

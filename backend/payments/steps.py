@@ -5,6 +5,7 @@ A step is settled once: whoever answers first, the call, a query, a notification
 everybody after finds it settled. What a provider refuses becomes a case for a person.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -49,11 +50,14 @@ def _succeed(
     if gives_back and answer.status == "absent":
         _refuse(conn, seen, found, Declined("absent"), source, now)
         return
-    if answer.status != "absent" and not _is_right_amount(conn, seen, found, answer, source, now):
+    if (gives_back or seen.kind == "capture") and not _is_right_amount(conn, seen, found, answer, source, now):
         return
     if gives_back:
         postings.given_back(conn, found, seen.operation_id, seen.amount_minor, now)
         _mark_refund(conn, seen, "done")
+    if seen.kind == "capture" and reference_of(answer):
+        # From here on the order is what was captured: refunds are about that, not about the hold.
+        orders.save(conn, replace(found, provider_ref=reference_of(answer)))
     _settle(conn, seen, "done", answer, source)
 
 
