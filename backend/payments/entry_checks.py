@@ -131,7 +131,7 @@ def refundable_minor(conn: Connection, tenant_id: str, auth_id: str) -> int:
     waiting = repository.find_by(
         conn, repository.staff_entries, tenant_id, kind="refund", subject_id=auth_id, state="proposed"
     )
-    return left - sum(row["amount_minor"] for row in waiting)
+    return left - sum(int(row["amount_minor"]) for row in waiting)
 
 
 class NotRefundable(Conflict):
