@@ -137,7 +137,7 @@ class _Settler:
         return after.state != before.state
 
     def _settle_step(self, seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> bool:
-        answer = _step_answer(seen, lines) or self._absent(seen)
+        answer = _step_answer(seen, lines) or _undone(seen, lines) or self._absent(seen)
         if answer is None:
             return False
         found = orders.find(self._conn, self._tenant_id, seen.order_id)
@@ -186,6 +186,12 @@ def _order_answer(lines: Sequence[StatementLine]) -> Succeeded | None:
     if gave >= took:
         return Succeeded("refunded", took, own[0].provider_ref)
     return Succeeded("held" if own[0].kind == "hold" else "charged", took, own[0].provider_ref)
+
+
+def _undone(seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> Answer | None:
+    """Return that a charge was undone if its own rows say that all of it went back."""
+    told = _order_answer(lines.get(order_no(seen.order_id), [])) if seen.kind in ("void", "undo") else None
+    return Succeeded("voided", told.amount_minor, told.reference) if told and told.status == "refunded" else None
 
 
 def _step_answer(seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> Answer | None:

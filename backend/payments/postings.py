@@ -12,9 +12,9 @@ Every transfer carries the water session's id, and clearing is at zero per sessi
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from backend.ledger import service as ledger

@@ -15,7 +15,7 @@ from backend.kit.clock import epoch_ms
 from backend.kit.ids import new_id
 from backend.outbox import service as outbox
 from backend.payments import service as payments
-from backend.payments.port import Answer, Succeeded
+from backend.payments.capabilities import EXTERNAL_METHODS
 from backend.protections import service as protections
 from backend.settlement import service as settlement
 from backend.tariffs import service as tariffs
@@ -27,6 +27,7 @@ from backend.water_sessions.types import StartRequest, WaterSession
 from gateway.contract.events import StopReason, ValveOpened, WaterSessionEnded
 from gateway.contract.messages import DeviceHealth, HealthReport, Hello, MeterSampled
 from tests.factories import NOW
+from tests.fakes.steady_provider import SteadyProvider
 
 PASSWORD = "correct horse battery"
 K_FACTOR = 450_000
@@ -43,38 +44,12 @@ class StandingClock:
 
 
 @dataclass
-class AgreeableProvider:
-    """A provider that answers what it is told to."""
-
-    method: str
-    answer: Answer | None = None
-
-    def _say(self, status: str, amount_minor: int) -> Answer:
-        return self.answer or Succeeded(status, amount_minor)
-
-    def authorize(self, *, merchant_id: str, order_id: str, amount_minor: int) -> Answer:
-        return self._say("held", amount_minor)
-
-    def charge(self, *, merchant_id: str, order_id: str, amount_minor: int) -> Answer:
-        return self._say("charged", amount_minor)
-
-    def capture(self, *, merchant_id: str, order_id: str, operation_id: str, amount_minor: int) -> Answer:
-        return self._say("captured", amount_minor)
-
-    def void(self, *, merchant_id: str, order_id: str, operation_id: str) -> Answer:
-        return self._say("voided", 0)
-
-    def query(self, *, merchant_id: str, order_id: str) -> Answer:
-        return self._say("held", 0)
-
-
-@dataclass
 class School:
     """A seeded school and the means to play its gateway."""
 
     backend: Backend
     clock: StandingClock
-    providers: dict[str, AgreeableProvider]
+    providers: dict[str, SteadyProvider]
     tenant_id: str = "gxu"
     stickers: dict[str, str] = field(default_factory=dict)
     registers: dict[str, int] = field(default_factory=dict)
@@ -257,7 +232,7 @@ def attach_school(db: Database, folder: Path, *, start: datetime = NOW) -> Schoo
     clock = StandingClock(start)
     secrets_dir = folder / "secrets"
     config = Config("", secrets_dir, "127.0.0.1", 1, "http://testserver", "127.0.0.1", 0, "http://127.0.0.1:1")
-    providers = {name: AgreeableProvider(name) for name in ("unionpay", "alipay")}
+    providers = {name: SteadyProvider(name) for name in EXTERNAL_METHODS}
     backend = Backend(config, db, Context(db, clock, secrets_dir, dict(providers)))
     school = School(backend, clock, providers)
     with db.read() as conn:
@@ -301,6 +276,15 @@ def open_school(db: Database, folder: Path, *, start: datetime = NOW, with_tarif
                     transfer_id=f"tr_opening_{login}",
                     now=start,
                     memo="opening balance",
+                )
+            for method in ("unionpay", "alipay"):
+                payments.bind_payer(
+                    conn,
+                    tenant_id=tenant_id,
+                    cardholder_id=person.cardholder_id,
+                    method=method,
+                    agreement=f"agr_{login}",
+                    now=start,
                 )
         cardholders.add_card(conn, secrets_dir, tenant_id, "ch_wang", "04A1B2C3D4E5F6", start)
         hello = Hello(

@@ -7,11 +7,13 @@ import pytest
 from sqlalchemy import func, select
 
 from backend.db import Database
-from backend.payments import service
+from backend.payments import cases, service
 from backend.payments.models import operations
 from backend.payments.service import Authorization
 from tests.factories import NOW
 from tests.fakes.provider import FakeProvider
+
+WECHAT_CODE = "134524350966727175"
 
 
 @dataclass
@@ -20,38 +22,57 @@ class World:
 
     db: Database
     provider: FakeProvider = field(default_factory=FakeProvider)
+    wechat: FakeProvider = field(default_factory=lambda: FakeProvider("wechat"))
     now: datetime = NOW
+
+    def __post_init__(self) -> None:
+        self.provider.clock = self.wechat.clock = self.clock
+        with self.db.write() as conn:
+            for cardholder_id in ("ch_1", "ch_2"):
+                service.bind_payer(
+                    conn,
+                    tenant_id="gxu",
+                    cardholder_id=cardholder_id,
+                    method="unionpay",
+                    agreement=f"agr_{cardholder_id}",
+                    now=NOW,
+                )
 
     @property
     def providers(self) -> dict[str, FakeProvider]:
-        """Return the fake under its method."""
-        return {self.provider.method: self.provider}
+        """Return the fakes under their methods."""
+        return {self.provider.method: self.provider, "wechat": self.wechat}
+
+    def at(self, method: str) -> FakeProvider:
+        """Return the fake of a method."""
+        return self.providers[method]
 
     def clock(self) -> datetime:
         """Return the time it is."""
         return self.now
 
-    def credit(self, amount_minor: int = 1_000) -> None:
-        """Put money into the wallet."""
+    def credit(self, amount_minor: int = 1_000, purse: str = "wallet") -> None:
+        """Put money into a purse."""
         with self.db.write() as conn:
             service.credit_wallet(
                 conn,
                 tenant_id="gxu",
                 cardholder_id="ch_1",
                 amount_minor=amount_minor,
-                transfer_id=f"opening-{amount_minor}",
+                transfer_id=f"opening-{amount_minor}" if purse == "wallet" else f"opening-{purse}-{amount_minor}",
                 now=self.now,
                 memo="opening balance",
+                purse=purse,
             )
 
     def open(self, method: str = "unionpay", amount_minor: int = 300, auth_id: str = "auth_1") -> Authorization:
-        """Open an authorization for water session `ws_1`."""
+        """Open an authorization for the water session of the same number."""
         with self.db.write() as conn:
             return service.open_authorization(
                 conn,
                 tenant_id="gxu",
                 auth_id=auth_id,
-                water_session_id="ws_1",
+                water_session_id=auth_id.replace("auth", "ws"),
                 cardholder_id="ch_1",
                 method=method,
                 amount_minor=amount_minor,
@@ -59,9 +80,16 @@ class World:
                 now=self.now,
             )
 
-    def perform(self, auth_id: str = "auth_1") -> Authorization:
-        """Ask the provider for the authorization."""
-        return service.perform(self.db, self.providers, "gxu", auth_id, clock=self.clock)
+    def perform(self, auth_id: str = "auth_1", *, code: str = "") -> Authorization:
+        """Ask the provider for the authorization; WeChat is shown a code."""
+        if not code and self.auth(auth_id).method == "wechat":
+            code = WECHAT_CODE
+        return service.perform(self.db, self.providers, "gxu", auth_id, clock=self.clock, payer_code=code)
+
+    def held(self, method: str, amount_minor: int = 300, auth_id: str = "auth_1") -> Authorization:
+        """Open an authorization and have it held."""
+        opened = self.open(method, amount_minor, auth_id)
+        return opened if method == "wallet" else self.perform(auth_id)
 
     def capture(self, amount_minor: int, capture_id: str = "cap_1", auth_id: str = "auth_1") -> Authorization:
         """Capture part of the hold."""
@@ -101,6 +129,11 @@ class World:
         """Return the authorization as it is."""
         with self.db.read() as conn:
             return service.authorization(conn, "gxu", auth_id)
+
+    def cases(self) -> list[tuple[str, str]]:
+        """Return the kinds and subjects of all cases."""
+        with self.db.read() as conn:
+            return sorted((case.kind, case.subject_id) for case in cases.cases(conn, "gxu", limit=99))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from backend.payments import service
+from backend.payments.port import Answer, Order, Payer
 from backend.payments.service import State
 from tests.factories import NOW
 from tests.unit.backend.payments.books import assert_settled
@@ -103,13 +104,13 @@ class TestResolveDue:
         world.open()
         real = world.provider.authorize
 
-        def slow(*, merchant_id: str, order_id: str, amount_minor: int) -> object:
+        def slow(order: Order, payer: Payer) -> Answer:
             world.void()
             world.settle(seconds=10)  # the undo overtakes the order
-            return real(merchant_id=merchant_id, order_id=order_id, amount_minor=amount_minor)
+            return real(order, payer)
 
         world.provider.tombstones = False
-        world.provider.authorize = slow  # type: ignore[method-assign, assignment]
+        world.provider.authorize = slow  # type: ignore[method-assign]
         assert world.perform().state is State.VOIDED
         world.settle(seconds=5)  # at once, not when it is looked at again
 
@@ -121,14 +122,14 @@ class TestResolveDue:
         world.open()
         real = world.provider.authorize
 
-        def slow(*, merchant_id: str, order_id: str, amount_minor: int) -> object:
-            answer = real(merchant_id=merchant_id, order_id=order_id, amount_minor=amount_minor)
+        def slow(order: Order, payer: Payer) -> Answer:
+            answer = real(order, payer)
             world.settle(seconds=15)
             world.void()
             world.settle(seconds=15)
             return answer
 
-        world.provider.authorize = slow  # type: ignore[method-assign, assignment]
+        world.provider.authorize = slow  # type: ignore[method-assign]
         assert world.perform().state is State.VOIDED
         world.settle()
 
@@ -171,12 +172,12 @@ class TestResolveDue:
 
         real = world.provider.authorize
 
-        def die(*, merchant_id: str, order_id: str, amount_minor: int) -> object:
-            real(merchant_id=merchant_id, order_id=order_id, amount_minor=amount_minor)
+        def die(order: Order, payer: Payer) -> Answer:
+            real(order, payer)
             raise Died
 
         world.open()
-        world.provider.authorize = die  # type: ignore[method-assign, assignment]
+        world.provider.authorize = die  # type: ignore[method-assign]
         with pytest.raises(Died):
             world.perform()
         world.settle(seconds=30)

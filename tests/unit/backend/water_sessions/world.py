@@ -18,7 +18,7 @@ from backend.kit.ids import new_id
 from backend.ledger import service as ledger
 from backend.outbox.models import commands
 from backend.payments import service as payments
-from backend.payments.port import Answer, Declined, Succeeded, Unknown
+from backend.payments.port import Declined, Unknown
 from backend.tariffs import service as tariffs
 from backend.tariffs.rules import TariffVersion
 from backend.tenants import keys
@@ -39,6 +39,7 @@ from gateway.contract.messages import (
 )
 from gateway.contract.signing import public_text, verify
 from tests.factories import NOW
+from tests.fakes.steady_provider import SteadyProvider
 
 TENANT, GATEWAY, OUTLET, OTHER_OUTLET, DOOR = "north", "gw_one", "dev_outlet1", "dev_outlet2", "dev_door1"
 K_FACTOR = 450_000
@@ -46,45 +47,6 @@ K_FACTOR = 450_000
 GATEWAY_KEY = Ed25519PrivateKey.generate()
 UIDS = {"ann": "04A1B2C3", "bob": "04D4E5F6", "cat": "04112233"}
 START_MINOR = 5_000
-
-
-class SteadyProvider:
-    """A provider whose answer to an authorization is set by the test."""
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.answer: Answer = Succeeded("held", 0)
-        self.calls: list[tuple[str, str]] = []
-        self.amounts: dict[str, int] = {}
-
-    def authorize(self, *, merchant_id: str, order_id: str, amount_minor: int) -> Answer:
-        """Give the answer that was set."""
-        self.calls.append(("authorize", order_id))
-        self.amounts[order_id] = amount_minor
-        return self._filled(amount_minor)
-
-    def _filled(self, amount_minor: int) -> Answer:
-        if isinstance(self.answer, Succeeded):
-            return Succeeded(self.answer.status, amount_minor)
-        return self.answer
-
-    def charge(self, *, merchant_id: str, order_id: str, amount_minor: int) -> Answer:
-        """Give the answer that was set."""
-        return self._filled(amount_minor)
-
-    def capture(self, *, merchant_id: str, order_id: str, operation_id: str, amount_minor: int) -> Answer:
-        """Take the money."""
-        self.calls.append(("capture", order_id))
-        return Succeeded("captured", amount_minor)
-
-    def void(self, *, merchant_id: str, order_id: str, operation_id: str) -> Answer:
-        """Release the money."""
-        self.calls.append(("void", order_id))
-        return Succeeded("voided", 0)
-
-    def query(self, *, merchant_id: str, order_id: str) -> Answer:
-        """Give the answer that was set."""
-        return self._filled(self.amounts[order_id])
 
 
 @dataclass
@@ -97,9 +59,10 @@ class World:
     people: dict[str, str] = field(default_factory=dict)
     gateway_key: Ed25519PrivateKey = field(default_factory=lambda: GATEWAY_KEY)
     unionpay: SteadyProvider = field(default_factory=lambda: SteadyProvider("unionpay"))
+    wechat: SteadyProvider = field(default_factory=lambda: SteadyProvider("wechat"))
 
     def __post_init__(self) -> None:
-        providers = {"unionpay": self.unionpay, "alipay": SteadyProvider("alipay")}
+        providers = {"unionpay": self.unionpay, "alipay": SteadyProvider("alipay"), "wechat": self.wechat}
         self.ctx = Context(db=self.db, clock=lambda: self.now, secrets_dir=self.secrets_dir, providers=providers)
 
     def later(self, seconds: float) -> datetime:
@@ -143,6 +106,15 @@ class World:
                     now=self.now,
                     memo="opening",
                 )
+                for method in ("unionpay", "alipay"):
+                    payments.bind_payer(
+                        conn,
+                        tenant_id=TENANT,
+                        cardholder_id=self.people[login],
+                        method=method,
+                        agreement=f"agr_{login}",
+                        now=self.now,
+                    )
             tariffs.add(conn, tariff())
         self.connect()
         return self
