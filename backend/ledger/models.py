@@ -1,4 +1,9 @@
-"""Two tables. Accounts carry running sums and guard themselves; transfers are only ever inserted."""
+"""
+The ledger's tables. Transfers are only ever inserted; accounts carry running sums and guard themselves.
+
+A tenant's row in `books` is the door all its writers queue at, and knows how far the numbering, the expiry and the
+verification have come, so that none of them reads history again.
+"""
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, String, Table, text
 
@@ -7,6 +12,18 @@ from backend.db import UtcDateTime, metadata
 _AVAILABLE = """may_go_negative
     OR (normal_side = 'credit' AND credits_posted - debits_posted - debits_pending + credit_limit_minor >= 0)
     OR (normal_side = 'debit' AND debits_posted - credits_posted - credits_pending + credit_limit_minor >= 0)"""
+
+books = Table(
+    "ledger_books",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    #: Of the newest transfer; they are numbered 1, 2, 3… in the order they were decided.
+    Column("last_number", BigInteger, nullable=False),
+    #: All holds with an `expires_at` up to this time are resolved.
+    Column("expired_to", UtcDateTime, nullable=False),
+    #: Up to this transfer the checkpoints are what the transfers add up to.
+    Column("verified_number", BigInteger, nullable=False),
+)
 
 accounts = Table(
     "ledger_accounts",
@@ -35,6 +52,7 @@ transfers = Table(
     metadata,
     Column("tenant_id", String(64), primary_key=True),
     Column("transfer_id", String(160), primary_key=True),
+    Column("number", BigInteger, nullable=False),
     Column("kind", String(8), nullable=False),
     Column("debit_account_id", String(160), nullable=False),
     Column("credit_account_id", String(160), nullable=False),
@@ -63,7 +81,44 @@ transfers = Table(
         sqlite_where=text("expires_at IS NOT NULL"),
         postgresql_where=text("expires_at IS NOT NULL"),
     ),
-    Index("ix_ledger_transfers_debit", "tenant_id", "debit_account_id", "recorded_at"),
-    Index("ix_ledger_transfers_credit", "tenant_id", "credit_account_id", "recorded_at"),
+    Index("uq_ledger_transfers_number", "tenant_id", "number", unique=True),
+    Index("ix_ledger_transfers_debit", "tenant_id", "debit_account_id", "event_at"),
+    Index("ix_ledger_transfers_credit", "tenant_id", "credit_account_id", "event_at"),
     Index("ix_ledger_transfers_reference", "tenant_id", "reference"),
+)
+
+#: What each reference left on an account that clears; a row goes when it is even. So this is the list of what is not.
+residues = Table(
+    "ledger_residues",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("account_id", String(160), primary_key=True),
+    Column("reference", String(160), primary_key=True),
+    Column("residue_minor", BigInteger, nullable=False),
+)
+
+#: An account's sums when they were last counted again from its transfers.
+checkpoints = Table(
+    "ledger_checkpoints",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("account_id", String(160), primary_key=True),
+    Column("debits_pending", BigInteger, nullable=False),
+    Column("debits_posted", BigInteger, nullable=False),
+    Column("credits_pending", BigInteger, nullable=False),
+    Column("credits_posted", BigInteger, nullable=False),
+)
+
+#: Who allowed an account how much credit, and why. The newest version is in force.
+credit_limits = Table(
+    "ledger_credit_limits",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("account_id", String(160), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("credit_limit_minor", BigInteger, nullable=False),
+    Column("set_by", String(160), nullable=False),
+    Column("reason", String(240), nullable=False),
+    Column("set_at", UtcDateTime, nullable=False),
+    CheckConstraint("credit_limit_minor >= 0", name="limit"),
 )

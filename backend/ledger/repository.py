@@ -1,209 +1,253 @@
-"""All SQL of the ledger. One code path for SQLite and PostgreSQL; only the lock and `insert` know which it is."""
+"""
+The SQL that executes a batch: three statements read what it touches, two or three write what was decided.
 
-import hashlib
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, fields
+One path for SQLite and PostgreSQL; `rowset` alone knows which it is. What else reads the ledger is in `history` and
+`audit`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, exists, func, insert, or_, select, update
+from msgspec import Struct
+from sqlalchemy import BindParameter, Connection, and_, bindparam, delete, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from backend.ledger.chart import CHART, account_id
-from backend.ledger.models import accounts, transfers
+from backend.db import UtcDateTime
+from backend.db.insert import insert_once
+from backend.kit.clock import epoch_ms, from_epoch_ms
+from backend.ledger.models import accounts, books, residues, transfers
+from backend.ledger.rowset import TEXT, WHOLE, packed, rowset
 from backend.ledger.rules import Account, Decision, Rows, Transfer, TransferKind, TransferRequest
 
-_ACCOUNT_COLUMNS = [accounts.c[field.name] for field in fields(Account)]
-_TRANSFER_COLUMNS = [transfers.c[field.name] for field in fields(Transfer)]
-_POSTING = (TransferKind.SINGLE.value, TransferKind.POST.value)
-_held = transfers.alias("held")
+_LONG_AGO = from_epoch_ms(0)
+_ACCOUNT = tuple(accounts.c[name] for name in Account.__struct_fields__)
+_MOVING = ("debits_pending", "debits_posted", "credits_pending", "credits_posted", "version")
+_HOLD = tuple(transfers.c[name] for name in Transfer.__struct_fields__)
 _resolution = transfers.alias("resolution")
+_KIND = {kind.value: kind for kind in TransferKind}
 
 
-def lock_writer(conn: Connection, tenant_id: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Books:
+    """How far a tenant's numbering and expiry have come, as only its writer knows."""
+
+    last_number: int
+    expired_to: datetime
+
+
+class _Key(Struct):
+    key: str
+
+
+class _TransferRow(Struct):
+    """A transfer as it is stored, without the tenant; times are milliseconds."""
+
+    transfer_id: str
+    number: int
+    kind: str
+    debit_account_id: str
+    credit_account_id: str
+    amount_minor: int
+    pending_id: str | None
+    expires_at: int | None
+    event_at: int
+    recorded_at: int
+    reference: str
+    memo: str
+
+
+_TRANSFER_TYPES = {
+    name: WHOLE if name in ("number", "amount_minor", "expires_at", "event_at", "recorded_at") else TEXT
+    for name in _TransferRow.__struct_fields__
+}
+_ACCOUNT_TYPES = {"account_id": TEXT} | dict.fromkeys(_MOVING, WHOLE)
+
+
+@cache
+def _statements(dialect: str) -> dict[str, Any]:
+    """Return the batch's statements; building them takes longer than running them."""
+    wanted = rowset(dialect, "wanted", {"key": TEXT})
+    new = rowset(dialect, "new", _TRANSFER_TYPES)
+    moved = rowset(dialect, "moved", _ACCOUNT_TYPES)
+    tenant: BindParameter[str] = bindparam("tenant", type_=TEXT)
+    of_hold = and_(
+        _resolution.c.tenant_id == transfers.c.tenant_id, _resolution.c.pending_id == transfers.c.transfer_id
+    )
+    return {
+        "accounts": select(*_ACCOUNT).select_from(
+            wanted.join(accounts, (accounts.c.tenant_id == tenant) & (accounts.c.account_id == wanted.c.key))
+        ),
+        "transfers": select(*_HOLD, _resolution.c.transfer_id.label("resolved_by")).select_from(
+            wanted.join(
+                transfers, (transfers.c.tenant_id == tenant) & (transfers.c.transfer_id == wanted.c.key)
+            ).outerjoin(_resolution, of_hold)
+        ),
+        "insert": insert(transfers).from_select(
+            ["tenant_id", *_TRANSFER_TYPES],
+            select(tenant.label("tenant_id"), *(new.c[name] for name in _TRANSFER_TYPES)),
+        ),
+        "move": update(accounts)
+        .values({name: moved.c[name] for name in _MOVING})
+        .where(accounts.c.tenant_id == tenant, accounts.c.account_id == moved.c.account_id),
+    }
+
+
+def lock_writer(conn: Connection, tenant_id: str) -> Books:
     """
-    Make this transaction the tenant's only ledger writer until it ends.
+    Make this transaction the tenant's only ledger writer until it ends, and return how far its books have come.
 
     On SQLite the transaction already is: `Database.write` takes the file's write lock when it begins.
     """
-    if conn.dialect.name == "postgresql":
-        digest = hashlib.sha256(f"ledger:{tenant_id}".encode()).digest()
-        conn.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True))))
-
-
-def create_account(conn: Connection, tenant_id: str, kind: str, owner_id: str) -> None:
-    """Insert an account with empty sums; an account that is there already stays as it is."""
-    rule = CHART[kind]
-    values = {
-        "tenant_id": tenant_id,
-        "kind": kind,
-        "owner_id": owner_id,
-        **asdict(Account(account_id(kind, owner_id), rule.normal_side, rule.may_go_negative)),
-    }
-    if conn.dialect.name == "postgresql":
-        conn.execute(postgresql.insert(accounts).values(values).on_conflict_do_nothing())
-    else:
-        conn.execute(sqlite.insert(accounts).values(values).on_conflict_do_nothing())
+    query = select(books.c.last_number, books.c.expired_to).where(books.c.tenant_id == tenant_id).with_for_update()
+    found = conn.execute(query).one_or_none()
+    if found is None:
+        first = {"tenant_id": tenant_id, "last_number": 0, "expired_to": _LONG_AGO, "verified_number": 0}
+        insert_once(conn, books, first)
+        found = conn.execute(query).one()
+    return Books(found.last_number, found.expired_to)
 
 
 def load_accounts(conn: Connection, tenant_id: str, ids: Collection[str]) -> dict[str, Account]:
     """Return the accounts with these ids that exist, by id."""
-    query = select(*_ACCOUNT_COLUMNS).where(accounts.c.tenant_id == tenant_id, accounts.c.account_id.in_(sorted(ids)))
-    return {row.account_id: Account(*row) for row in conn.execute(query)}
-
-
-def _transfer(row: Row[Any]) -> Transfer:
-    values = dict(row._mapping)
-    return Transfer(**{**values, "kind": TransferKind(values["kind"])})
+    statement = _statements(conn.dialect.name)["accounts"]
+    found = conn.execute(statement, {"tenant": tenant_id, "wanted": packed([_Key(key) for key in ids])})
+    return {row[0]: Account(*row) for row in found}
 
 
 def load_rows(conn: Connection, tenant_id: str, requests: Sequence[TransferRequest]) -> Rows:
     """Return every stored row that deciding these requests reads."""
-    holds = {request.pending_id for request in requests if request.pending_id is not None}
-    wanted = sorted({request.transfer_id for request in requests} | holds)
-    query = select(*_TRANSFER_COLUMNS).where(transfers.c.tenant_id == tenant_id, transfers.c.transfer_id.in_(wanted))
-    stored = {row.transfer_id: _transfer(row) for row in conn.execute(query)}
+    wanted = {request.transfer_id for request in requests}
+    wanted.update([request.pending_id for request in requests if request.pending_id is not None])
+    statement = _statements(conn.dialect.name)["transfers"]
+    stored: dict[str, Transfer] = {}
     resolutions: dict[str, str] = {}
-    if holds:
-        resolved = select(transfers.c.pending_id, transfers.c.transfer_id).where(
-            transfers.c.tenant_id == tenant_id, transfers.c.pending_id.in_(sorted(holds))
-        )
-        resolutions = {row.pending_id: row.transfer_id for row in conn.execute(resolved)}
-    touched = {request.debit_account_id for request in requests} | {request.credit_account_id for request in requests}
+    for row in conn.execute(statement, {"tenant": tenant_id, "wanted": packed([_Key(key) for key in wanted])}):
+        transfer = to_transfer(row)
+        stored[transfer.transfer_id] = transfer
+        if row[-1] is not None:
+            resolutions[transfer.transfer_id] = row[-1]
+    touched = {request.debit_account_id for request in requests}
+    touched.update([request.credit_account_id for request in requests])
     for hold in stored.values():
-        touched |= {hold.debit_account_id, hold.credit_account_id}
-    return Rows(load_accounts(conn, tenant_id, touched - {""}), stored, resolutions)
+        touched.add(hold.debit_account_id)
+        touched.add(hold.credit_account_id)
+    touched.discard("")
+    return Rows(load_accounts(conn, tenant_id, touched), stored, resolutions)
 
 
-_move = (
-    update(accounts)
-    .where(accounts.c.tenant_id == bindparam("key_tenant_id"), accounts.c.account_id == bindparam("key_account_id"))
-    .values(
-        {name: bindparam(f"new_{name}") for name in ("debits_pending", "debits_posted", "credits_pending")}
-        | {"credits_posted": bindparam("new_credits_posted"), "version": bindparam("new_version")}
+def to_transfer(row: Sequence[Any]) -> Transfer:
+    """Return a transfer from the columns of its struct, in the struct's order."""
+    transfer_id, kind, debit, credit, amount, pending, expires, event, recorded, reference, memo = row[:11]
+    return Transfer(
+        transfer_id=transfer_id,
+        kind=_KIND[kind],
+        debit_account_id=debit,
+        credit_account_id=credit,
+        amount_minor=amount,
+        pending_id=pending,
+        expires_at=expires,
+        event_at=event,
+        recorded_at=recorded,
+        reference=reference,
+        memo=memo,
     )
-)
 
 
-def store(conn: Connection, tenant_id: str, decision: Decision) -> None:
-    """Insert a decision's transfers and set the sums of the accounts they moved. The writer lock is held."""
+def open_accounts(conn: Connection, tenant_id: str, opened: Sequence[Account]) -> None:
+    """Insert accounts as they are; one that is there already stays as it is."""
+    if not opened:
+        return
+    keyed = [account.account_id.partition("/") for account in opened]
+    rows = [
+        {name: getattr(account, name) for name in Account.__struct_fields__}
+        | {"tenant_id": tenant_id, "kind": kind, "owner_id": owner_id}
+        for account, (kind, _, owner_id) in zip(opened, keyed, strict=True)
+    ]
+    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+    conn.execute(dialect.insert(accounts).on_conflict_do_nothing(), rows)
+
+
+def store(conn: Connection, tenant_id: str, before: Books, known: Rows, decision: Decision) -> None:
+    """Insert a decision's transfers, number them, and set the sums of the accounts they moved. The lock is held."""
     if not decision.transfers:
         return
+    statements = _statements(conn.dialect.name)
     rows = [
-        {"tenant_id": tenant_id, **asdict(transfer), "kind": transfer.kind.value} for transfer in decision.transfers
-    ]
-    conn.execute(insert(transfers), rows)
-    conn.execute(
-        _move,
-        [
-            {
-                "key_tenant_id": tenant_id,
-                "key_account_id": account.account_id,
-                "new_debits_pending": account.debits_pending,
-                "new_debits_posted": account.debits_posted,
-                "new_credits_pending": account.credits_pending,
-                "new_credits_posted": account.credits_posted,
-                "new_version": account.version,
-            }
-            for account in decision.accounts
-        ],
-    )
-
-
-def due_holds(conn: Connection, tenant_id: str, now: datetime, limit: int) -> list[str]:
-    """Return the ids of unresolved holds that may be expired, oldest due first."""
-    resolved = exists().where(
-        _resolution.c.tenant_id == _held.c.tenant_id, _resolution.c.pending_id == _held.c.transfer_id
-    )
-    query = (
-        select(_held.c.transfer_id)
-        .where(_held.c.tenant_id == tenant_id, _held.c.expires_at <= now, ~resolved)
-        .order_by(_held.c.expires_at, _held.c.transfer_id)
-        .limit(limit)
-    )
-    return list(conn.execute(query).scalars())
-
-
-def statement(conn: Connection, tenant_id: str, account: str, limit: int) -> list[Transfer]:
-    """Return an account's newest transfers, newest first."""
-    query = (
-        select(*_TRANSFER_COLUMNS)
-        .where(
-            transfers.c.tenant_id == tenant_id,
-            or_(transfers.c.debit_account_id == account, transfers.c.credit_account_id == account),
+        _TransferRow(
+            one.transfer_id,
+            number,
+            one.kind.value,
+            one.debit_account_id,
+            one.credit_account_id,
+            one.amount_minor,
+            one.pending_id,
+            None if one.expires_at is None else epoch_ms(one.expires_at),
+            epoch_ms(one.event_at),
+            epoch_ms(one.recorded_at),
+            one.reference,
+            one.memo,
         )
-        .order_by(transfers.c.recorded_at.desc(), transfers.c.transfer_id.desc())
-        .limit(limit)
+        for number, one in enumerate(decision.transfers, before.last_number + 1)
+    ]
+    conn.execute(statements["insert"], {"tenant": tenant_id, "new": packed(rows)})
+    open_accounts(conn, tenant_id, [one for one in decision.accounts if one.account_id not in known.accounts])
+    moved = [one for one in decision.accounts if one.account_id in known.accounts]
+    done = conn.execute(statements["move"], {"tenant": tenant_id, "moved": packed(moved)})
+    assert done.rowcount == len(moved), "an account went away under the writer's lock"
+    earliest = min((row.expires_at for row in rows if row.expires_at is not None), default=None)
+    expired_to = before.expired_to
+    if earliest is not None and earliest <= epoch_ms(expired_to):
+        expired_to = from_epoch_ms(earliest - 1)
+    set_books(conn, tenant_id, Books(before.last_number + len(rows), expired_to))
+
+
+def set_books(conn: Connection, tenant_id: str, after: Books) -> None:
+    """Store how far the books have come. The lock is held."""
+    conn.execute(
+        update(books)
+        .where(books.c.tenant_id == bindparam("tenant"))
+        .values(last_number=bindparam("number"), expired_to=bindparam("to", type_=UtcDateTime())),
+        {"tenant": tenant_id, "number": after.last_number, "to": after.expired_to},
     )
-    return [_transfer(row) for row in conn.execute(query)]
 
 
-def hold_amounts(conn: Connection, tenant_id: str, ids: Collection[str]) -> dict[str, int]:
-    """Return the amounts of these holds, by id."""
-    query = select(transfers.c.transfer_id, transfers.c.amount_minor).where(
-        transfers.c.tenant_id == tenant_id, transfers.c.transfer_id.in_(sorted(ids))
-    )
-    return {row.transfer_id: row.amount_minor for row in conn.execute(query)}
+def add_residues(conn: Connection, tenant_id: str, left: Mapping[tuple[str, str], int]) -> None:
+    """Add what references left on clearing accounts to what they left before; what comes out even goes."""
+    for (account_id, reference), minor in left.items():
+        one = (
+            residues.c.tenant_id == tenant_id,
+            residues.c.account_id == account_id,
+            residues.c.reference == reference,
+        )
+        there = conn.execute(select(residues.c.residue_minor).where(*one)).scalar_one_or_none()
+        if there is None:
+            key = {"tenant_id": tenant_id, "account_id": account_id, "reference": reference}
+            conn.execute(insert(residues).values(**key, residue_minor=minor))
+        elif there + minor == 0:
+            conn.execute(delete(residues).where(*one))
+        else:
+            conn.execute(update(residues).where(*one).values(residue_minor=there + minor))
 
 
-def by_reference(conn: Connection, tenant_id: str, reference: str) -> list[Transfer]:
-    """Return the transfers that carry a reference, oldest first."""
-    query = (
-        select(*_TRANSFER_COLUMNS)
-        .where(transfers.c.tenant_id == tenant_id, transfers.c.reference == reference)
-        .order_by(transfers.c.recorded_at, transfers.c.transfer_id)
-    )
-    return [_transfer(row) for row in conn.execute(query)]
-
-
-def sums(conn: Connection, tenant_id: str) -> tuple[int, int, int, int]:
-    """Return the tenant's debits posted, credits posted, debits pending and credits pending, over all accounts."""
-    names = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
-    query = select(*(func.coalesce(func.sum(accounts.c[name]), 0) for name in names))
-    row = conn.execute(query.where(accounts.c.tenant_id == tenant_id)).one()
-    return int(row[0]), int(row[1]), int(row[2]), int(row[3])
-
-
-def clearing_residues(conn: Connection, tenant_id: str) -> list[tuple[str, int]]:
-    """Return each reference whose posted movements on clearing accounts do not cancel, with what is left."""
-    clearing = select(accounts.c.account_id).where(
-        accounts.c.tenant_id == tenant_id, accounts.c.kind == "payment_clearing"
-    )
-    credited = case((transfers.c.credit_account_id.in_(clearing), transfers.c.amount_minor), else_=0)
-    debited = case((transfers.c.debit_account_id.in_(clearing), transfers.c.amount_minor), else_=0)
-    residue: ColumnElement[int] = func.sum(credited - debited)
-    query = (
-        select(transfers.c.reference, residue)
-        .where(transfers.c.tenant_id == tenant_id, transfers.c.kind.in_(_POSTING))
-        .where(or_(transfers.c.credit_account_id.in_(clearing), transfers.c.debit_account_id.in_(clearing)))
-        .group_by(transfers.c.reference)
-        .having(residue != 0)
-        .order_by(transfers.c.reference)
-    )
-    return [(row[0], int(row[1])) for row in conn.execute(query)]
-
-
-def all_accounts(conn: Connection, tenant_id: str) -> list[Account]:
-    """Return all accounts of a tenant, by id."""
-    query = select(*_ACCOUNT_COLUMNS).where(accounts.c.tenant_id == tenant_id).order_by(accounts.c.account_id)
-    return [Account(*row) for row in conn.execute(query)]
-
-
-def recount(conn: Connection, tenant_id: str) -> dict[str, tuple[int, int, int, int]]:
-    """
-    Return every account's sums counted again from the transfers alone.
-
-    By account id: debits pending, debits posted, credits pending, credits posted.
-    """
+def due_holds(
+    conn: Connection, tenant_id: str, after: datetime, now: datetime, limit: int
+) -> list[tuple[str, datetime]]:
+    """Return the unresolved holds that may be expired, and since when, oldest due first."""
     resolved = exists().where(
         _resolution.c.tenant_id == transfers.c.tenant_id, _resolution.c.pending_id == transfers.c.transfer_id
     )
-    held = case(((transfers.c.kind == TransferKind.PENDING.value) & ~resolved, transfers.c.amount_minor), else_=0)
-    posted = case((transfers.c.kind.in_(_POSTING), transfers.c.amount_minor), else_=0)
-    counted: dict[str, list[int]] = {}
-    for side, column in enumerate((transfers.c.debit_account_id, transfers.c.credit_account_id)):
-        query = select(column, func.sum(held), func.sum(posted)).where(transfers.c.tenant_id == tenant_id)
-        for row in conn.execute(query.group_by(column)):
-            entry = counted.setdefault(row[0], [0, 0, 0, 0])
-            entry[2 * side : 2 * side + 2] = [int(row[1]), int(row[2])]
-    return {key: (value[0], value[1], value[2], value[3]) for key, value in counted.items()}
+    query = (
+        select(transfers.c.transfer_id, transfers.c.expires_at)
+        .where(
+            transfers.c.tenant_id == tenant_id,
+            transfers.c.expires_at > after,
+            transfers.c.expires_at <= now,
+            ~resolved,
+        )
+        .order_by(transfers.c.expires_at, transfers.c.number)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in conn.execute(query)]

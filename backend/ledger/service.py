@@ -7,20 +7,32 @@ refusals here as well would give the same fact two homes and cost a row for each
 
 `execute` takes the tenant's writer lock until the transaction ends, so that batches of any number of processes run
 one after another and never deadlock among themselves. Whoever locks rows of its own in the same transaction calls
-`lock` first, so that everybody queues at the same door.
+`lock` first, so that everybody queues at the same door. Who has many small batches gives them to a `Batcher`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from backend.errors import NotFound
-from backend.ledger import chart, repository
-from backend.ledger.rules import Transfer, TransferKind, TransferRequest, TransferResult, decide
+from backend.errors import Conflict, NotFound
+from backend.ledger import audit, chart, credit, history, repository
+from backend.ledger.decision import decide
+from backend.ledger.history import Place
+from backend.ledger.lines import Period, StatementLine, change_minor, grows_by_debit, line
+from backend.ledger.rules import (
+    Transfer,
+    TransferKind,
+    TransferRequest,
+    TransferResult,
+    empty_account,
+    left_on_clearing,
+)
 
-#: Bounds the statements a batch becomes; SQLite takes 32,766 parameters in one.
+__all__ = ["BATCH_MAX", "Balances", "Discrepancy", "LedgerSums", "Period", "Place", "StatementLine"]
+
+#: Bounds the transaction a batch becomes, and so how long everybody else waits for it.
 BATCH_MAX = 2_000
 
 
@@ -31,21 +43,6 @@ class Balances:
     posted_minor: int
     held_minor: int
     available_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class StatementLine:
-    """One transfer as an account's owner sees it: how it changed the balance, and how it changed what is held."""
-
-    transfer_id: str
-    kind: TransferKind
-    change_minor: int
-    held_change_minor: int
-    counter_account_id: str
-    reference: str
-    memo: str
-    event_at: datetime
-    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +69,6 @@ class Discrepancy:
     counted: tuple[int, int, int, int]
 
 
-class AccountUnknown(NotFound):
-    """There is no such ledger account."""
-
-    code = "account_unknown"
-
-
 def lock(conn: Connection, tenant_id: str) -> None:
     """Make this transaction the tenant's only ledger writer until it ends; taking it twice is harmless."""
     repository.lock_writer(conn, tenant_id)
@@ -89,109 +80,178 @@ def execute(
     """
     Return what became of each request, in order, having stored those that stand.
 
-    Holds the tenant's writer lock until the transaction ends. At most `BATCH_MAX` requests; chains are not split.
+    Accounts of the chart that were never used are opened by their first movement. Holds the tenant's writer lock until
+    the transaction ends. At most `BATCH_MAX` requests; chains are not split.
     """
     assert len(requests) <= BATCH_MAX, "the caller cuts its batches"
     if not requests:
         return []
-    repository.lock_writer(conn, tenant_id)
-    decision = decide(repository.load_rows(conn, tenant_id, requests), requests, now=now)
-    repository.store(conn, tenant_id, decision)
+    before = repository.lock_writer(conn, tenant_id)
+    known = repository.load_rows(conn, tenant_id, requests)
+    decision = decide(known, requests, now=now)
+    repository.store(conn, tenant_id, before, known, decision)
+    repository.add_residues(conn, tenant_id, left_on_clearing(decision.transfers))
     return list(decision.results)
 
 
 def account(conn: Connection, tenant_id: str, kind: str, owner_id: str = "") -> str:
-    """Return the id of an account of the chart, opening it when it is missing."""
-    key = chart.account_id(kind, owner_id)
-    if not repository.load_accounts(conn, tenant_id, [key]):
-        repository.lock_writer(conn, tenant_id)
-        repository.create_account(conn, tenant_id, kind, owner_id)
-    return key
+    """Return the id of an account of the chart. It costs nothing: the first movement opens what is missing."""
+    return chart.account_id(kind, owner_id)
 
 
 def open_chart(conn: Connection, tenant_id: str, methods: Sequence[str] = ()) -> None:
     """Open the accounts a school has one of, and those of its payment methods; what is open already stays as it is."""
     repository.lock_writer(conn, tenant_id)
+    keys = [chart.account_id(kind) for kind, rule in chart.CHART.items() if rule.owner == "school"]
     for kind, rule in chart.CHART.items():
-        owners = {"school": [""], "method": list(methods)}.get(rule.owner, [])
-        for owner_id in owners:
-            repository.create_account(conn, tenant_id, kind, owner_id)
+        keys += [chart.account_id(kind, method) for method in methods if rule.owner == "method"]
+    repository.open_accounts(conn, tenant_id, [one for key in keys if (one := empty_account(key)) is not None])
+
+
+class AccountUnknown(NotFound):
+    """There is no such ledger account."""
+
+    code = "account_unknown"
 
 
 def balances(conn: Connection, tenant_id: str, account_id: str) -> Balances:
     """
-    Return an account's balances.
+    Return an account's balances; one that was never used is empty.
 
-    :raises AccountUnknown: if it was never opened.
+    :raises AccountUnknown: if the chart has no such account.
     """
-    found = repository.load_accounts(conn, tenant_id, [account_id]).get(account_id)
+    found = repository.load_accounts(conn, tenant_id, [account_id]).get(account_id) or empty_account(account_id)
     if found is None:
         raise AccountUnknown(account_id=account_id)
     return Balances(found.posted_minor, found.held_minor, found.available_minor)
 
 
-def _line(transfer: Transfer, account_id: str, hold_minor: int) -> StatementLine:
-    incoming = transfer.credit_account_id == account_id
-    sign = (1 if incoming else -1) * (-1 if _grows_by_debit(account_id) else 1)
-    posted = transfer.amount_minor if transfer.kind in (TransferKind.SINGLE, TransferKind.POST) else 0
-    held = transfer.amount_minor if transfer.kind is TransferKind.PENDING else -hold_minor
-    return StatementLine(
-        transfer_id=transfer.transfer_id,
-        kind=transfer.kind,
-        change_minor=sign * posted,
-        held_change_minor=held if sign < 0 else 0,
-        counter_account_id=transfer.debit_account_id if incoming else transfer.credit_account_id,
-        reference=transfer.reference,
-        memo=transfer.memo,
-        event_at=transfer.event_at,
-        recorded_at=transfer.recorded_at,
-    )
+class CreditInUse(Conflict):
+    """The account already owes more than this limit would allow."""
+
+    code = "credit_in_use"
 
 
-def _grows_by_debit(account_id: str) -> bool:
-    return chart.CHART[account_id.partition("/")[0]].normal_side == "debit"
+def set_credit_limit(
+    conn: Connection, tenant_id: str, account_id: str, limit_minor: int, *, set_by: str, reason: str, now: datetime
+) -> None:
+    """
+    Let an account be taken below zero down to a limit, and record who allowed it and why.
+
+    :raises AccountUnknown: if the chart has no such account.
+    :raises CreditInUse: if what is already owed exceeds the limit.
+    """
+    assert limit_minor >= 0, "a limit says how far below zero, as a positive amount"
+    repository.lock_writer(conn, tenant_id)
+    found = repository.load_accounts(conn, tenant_id, [account_id]).get(account_id)
+    there = found or empty_account(account_id)
+    if there is None:
+        raise AccountUnknown(account_id=account_id)
+    if not there.may_go_negative and there.available_minor - there.credit_limit_minor + limit_minor < 0:
+        raise CreditInUse(account_id=account_id, limit_minor=limit_minor)
+    if found is None:
+        repository.open_accounts(conn, tenant_id, [there])
+    credit.set_limit(conn, tenant_id, account_id, there.version + 1, limit_minor, set_by, reason, now)
 
 
-def statement(conn: Connection, tenant_id: str, account_id: str, limit: int) -> list[StatementLine]:
-    """Return an account's newest movements, newest first, signed so that plus means more in the account."""
-    newest = repository.statement(conn, tenant_id, account_id, limit)
-    holds = repository.hold_amounts(conn, tenant_id, [row.pending_id for row in newest if row.pending_id])
-    return [_line(row, account_id, holds.get(row.pending_id or "", 0)) for row in newest]
+def statement(
+    conn: Connection,
+    tenant_id: str,
+    account_id: str,
+    limit: int,
+    *,
+    before: Place | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[StatementLine]:
+    """
+    Return an account's newest movements by when they happened, newest first; plus means more in the account.
+
+    The page after a line begins `before` that line's `place`. A period is from `since` up to, not including, `until`.
+    Each line's balance counts down from the present one, so a far page costs a sum over what came after it.
+    """
+    rows = history.lines(conn, tenant_id, account_id, limit, before, since, until)
+    holds = history.hold_amounts(conn, tenant_id, [row.pending_id for _, row in rows if row.pending_id])
+    later = 0
+    if before is not None or until is not None:
+        later = history.credits_less_debits(conn, tenant_id, account_id, since=until, before=before)
+        later = -later if grows_by_debit(account_id) else later
+    balance_minor = balances(conn, tenant_id, account_id).posted_minor - later
+    found = []
+    for number, row in rows:
+        hold_minor = holds.get(row.pending_id or "", 0)
+        found.append(line(number, row, account_id, hold_minor=hold_minor, balance_minor=balance_minor))
+        balance_minor -= change_minor(row, account_id)
+    return found
+
+
+def period(conn: Connection, tenant_id: str, account_id: str, since: datetime, until: datetime) -> Period:
+    """Return an account's opening and closing balance of a period, by when things happened, and what moved between."""
+    later = history.credits_less_debits(conn, tenant_id, account_id, since=until, before=None)
+    debited, credited = history.turnover(conn, tenant_id, account_id, since, until)
+    by_debit = grows_by_debit(account_id)
+    closing_minor = balances(conn, tenant_id, account_id).posted_minor - (-later if by_debit else later)
+    came, went = (debited, credited) if by_debit else (credited, debited)
+    return Period(closing_minor - came + went, came, went, closing_minor)
 
 
 def transfers_of(conn: Connection, tenant_id: str, reference: str) -> list[Transfer]:
     """Return the transfers that carry a reference (a water session's id), oldest first."""
-    return repository.by_reference(conn, tenant_id, reference)
+    return history.by_reference(conn, tenant_id, reference)
 
 
 def sums(conn: Connection, tenant_id: str) -> LedgerSums:
     """Return a tenant's totals over all accounts."""
-    return LedgerSums(*repository.sums(conn, tenant_id))
+    debits_pending, debits_posted, credits_pending, credits_posted = audit.totals(conn, tenant_id)
+    return LedgerSums(debits_posted, credits_posted, debits_pending, credits_pending)
 
 
 def open_clearing(conn: Connection, tenant_id: str) -> list[tuple[str, int]]:
     """Return each reference (a water session's id) that left money in clearing, and how much: each is a break."""
-    return repository.clearing_residues(conn, tenant_id)
+    return history.uneven_references(conn, tenant_id)
 
 
 def expire_due(conn: Connection, tenant_id: str, now: datetime, limit: int) -> list[TransferResult]:
-    """Return what became of the oldest holds past their time, up to `limit`; their money is available again."""
-    repository.lock_writer(conn, tenant_id)
-    due = repository.due_holds(conn, tenant_id, now, min(limit, BATCH_MAX))
+    """
+    Return what became of the oldest holds past their time, up to `limit`; their money is available again.
+
+    Each hold is looked at once when its time has come, however long the history grows.
+    """
+    limit = min(limit, BATCH_MAX)
+    expired_to = repository.lock_writer(conn, tenant_id).expired_to
+    due = repository.due_holds(conn, tenant_id, expired_to, now, limit)
     requests = [
         TransferRequest(transfer_id=f"{hold}.expire", kind=TransferKind.EXPIRE, pending_id=hold, event_at=now)
-        for hold in due
+        for hold, _ in due
     ]
-    return execute(conn, tenant_id, requests, now=now)
+    results = execute(conn, tenant_id, requests, now=now)
+    assert all(result.stands for result in results), results
+    reached = now if len(due) < limit else due[-1][1] - timedelta(milliseconds=1)
+    if reached > expired_to:
+        last_number = repository.lock_writer(conn, tenant_id).last_number
+        repository.set_books(conn, tenant_id, repository.Books(last_number, reached))
+    return results
 
 
 def verify(conn: Connection, tenant_id: str) -> list[Discrepancy]:
-    """Return the accounts whose running sums are not what their transfers add up to; none when all is well."""
-    counted = repository.recount(conn, tenant_id)
+    """Return the accounts whose running sums are not what all their transfers add up to; none when all is well."""
+    counted = audit.recount(conn, tenant_id)
     found = []
-    for row in repository.all_accounts(conn, tenant_id):
-        running = (row.debits_pending, row.debits_posted, row.credits_pending, row.credits_posted)
-        again = counted.pop(row.account_id, (0, 0, 0, 0))
+    for account_id, running in audit.running_sums(conn, tenant_id).items():
+        again = counted.pop(account_id, (0, 0, 0, 0))
         if running != again:
-            found.append(Discrepancy(row.account_id, running, again))
+            found.append(Discrepancy(account_id, running, again))
     return found + [Discrepancy(key, (0, 0, 0, 0), again) for key, again in counted.items()]
+
+
+def verify_new(conn: Connection, tenant_id: str) -> list[Discrepancy]:
+    """
+    Return what `verify` would, having counted only the transfers since the last time nothing was found.
+
+    Holds the tenant's writer lock until the transaction ends.
+    """
+    repository.lock_writer(conn, tenant_id)
+    found = [Discrepancy(*each) for each in audit.differing(conn, tenant_id)]
+    if not found:
+        audit.set_checkpoints(conn, tenant_id)
+    return found

@@ -50,6 +50,7 @@ def resolve(
 
 def open_accounts(conn: Connection, tenant_id: str = "gxu", wallet_minor: int = 0) -> tuple[str, str, str]:
     """Return a wallet with an opening balance, the clearing account and the revenue account."""
+    service.open_chart(conn, tenant_id, ["wallet"])
     wallet = service.account(conn, tenant_id, "cardholder_wallet", "ch_1")
     clearing = service.account(conn, tenant_id, "payment_clearing", "wallet")
     revenue = service.account(conn, tenant_id, "water_revenue")

@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -169,7 +169,7 @@ class TestDatabaseGuards:
 
     def test_sums_are_never_negative(self, database: Database) -> None:
         with database.write() as conn:
-            wallet, _, _ = open_accounts(conn)
+            wallet, _, _ = open_accounts(conn, wallet_minor=10)
         with pytest.raises(IntegrityError, match="sums"), database.write() as conn:
             conn.execute(update(accounts).where(accounts.c.account_id == wallet).values(credits_pending=-1))
 
@@ -206,9 +206,13 @@ class TestAccount:
         with database.write() as conn, pytest.raises(AssertionError):
             service.account(conn, "gxu", "pocket_money")
 
-    def test_an_account_never_opened_is_unknown(self, database: Database) -> None:
+    def test_an_account_outside_the_chart_is_unknown(self, database: Database) -> None:
         with database.read() as conn, pytest.raises(service.AccountUnknown):
-            service.balances(conn, "gxu", "cardholder_wallet/nobody")
+            service.balances(conn, "gxu", "pocket_money/nobody")
+
+    def test_one_never_used_is_empty(self, database: Database) -> None:
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", "cardholder_wallet/ch_9") == service.Balances(0, 0, 0)
 
     def test_many_opening_it_at_once_get_one(self, database: Database) -> None:
         def spend(number: int) -> str:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from backend.ledger.decision import decide
 from backend.ledger.rules import (
     AMOUNT_MINOR_MAX,
     Account,
@@ -12,7 +13,6 @@ from backend.ledger.rules import (
     Rows,
     TransferKind,
     TransferRequest,
-    decide,
 )
 from tests.factories import NOW
 from tests.unit.backend.ledger.requests import pending, resolve, single
