@@ -20,7 +20,20 @@ from backend.web.intake import Intake, Malformed, TooLarge
 from backend.web.live import LiveHub, NoTelemetry, SharedLook, TelemetrySource
 from backend.web.ports import WebBackend
 from backend.web.rendering import SESSION_COOKIE, Pages, say
-from backend.web.routes import admin, api, api_me, api_protections, entry, facilities, gate, notify, student, water
+from backend.web.routes import (
+    admin,
+    api,
+    api_evidence,
+    api_gateways,
+    api_me,
+    api_protections,
+    entry,
+    facilities,
+    gate,
+    notify,
+    student,
+    water,
+)
 from backend.web.security import HEADERS, FormTokens, SecurityHeaders
 from backend.web.signed_in import SignInMissing, Site
 from backend.web.streams import Seats
@@ -156,7 +169,20 @@ def create_app(backend: WebBackend | None = None, telemetry: TelemetrySource | N
         SharedLook(fresh_s=_TALLY_FRESH_S),
     )
     app.state.seats = Seats()
-    for module in (entry, student, water, facilities, gate, admin, api, api_me, api_protections, notify):
+    for module in (
+        entry,
+        student,
+        water,
+        facilities,
+        gate,
+        admin,
+        api,
+        api_me,
+        api_protections,
+        notify,
+        api_evidence,
+        api_gateways,
+    ):
         app.include_router(module.router)
 
     @app.get("/healthz", include_in_schema=False)

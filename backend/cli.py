@@ -16,9 +16,9 @@ from backend import worker
 from backend.bootstrap import container
 from backend.bootstrap.plan import PlanMalformed
 from backend.bootstrap.seed import seed
+from backend.commands import brokers, gateways, receipts
 from backend.config import Config, ConfigError, load
 from backend.errors import BackendError
-from backend.fleet import service as fleet
 from backend.migrations import runner
 from backend.mqtt.telemetry import BrokerTelemetry
 from backend.reconciliation import service as reconciliation
@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     gateway = commands.add_parser("gateway", help="gateways").add_subparsers(dest="action", required=True)
     listing = gateway.add_parser("list", help="list a school's gateways")
     listing.add_argument("tenant", metavar="TENANT")
+    gateways.add_to(gateway)
+    brokers.add_to(commands)
+    receipts.add_to(commands)
     return parser
 
 
@@ -75,7 +78,7 @@ def _serve(config: Config) -> None:
 
     from backend.app import create_app
 
-    telemetry = BrokerTelemetry(config.broker_host, config.broker_port)
+    telemetry = BrokerTelemetry(config.broker_host, config.broker_port, config.broker_tls)
     app = create_app(_ready(config), telemetry)
     uvicorn.run(app, host=config.http_host, port=config.http_port, timeout_graceful_shutdown=2, log_level="warning")
 
@@ -106,11 +109,13 @@ def _list(config: Config, args: argparse.Namespace) -> None:
             _print([asdict(tenant) for tenant in tenants.list_all(conn)])
             return
         tenants.get(conn, args.tenant)
-        _print([asdict(gateway) for gateway in fleet.gateways(conn, args.tenant)])
+        _print(gateways.described(conn, args.tenant))
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
     config = load()
+    if "run" in args:
+        return args.run(config, args) or 0
     if args.command == "serve":
         _serve(config)
     elif args.command == "worker":
@@ -123,6 +128,7 @@ def _run(args: argparse.Namespace) -> None:
         _seed(config, args.plan, args.out)
     else:
         _list(config, args)
+    return 0
 
 
 class _WithFigures(logging.Formatter):
@@ -149,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     _log_to_stderr()
     try:
-        _run(args)
+        return _run(args)
     except (CommandFailed, ConfigError, PlanMalformed, BackendError) as error:
         print(f"campustap: {error}", file=sys.stderr)
         return _USAGE_ERROR
@@ -161,7 +167,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print("campustap: the database has no tables yet; run: campustap migrate", file=sys.stderr)
         return _USAGE_ERROR
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ class Config:
     provider_url: str
     ingest_batch: int = 500
     outbox_poll_ms: int = 20
+    #: folder with broker-ca.pem, server.cert.pem and server.key.pem, from `campustap broker files`; None is no TLS
+    broker_tls: Path | None = None
 
 
 def _int(env: Mapping[str, str], name: str, default: int) -> int:
@@ -53,4 +55,5 @@ def load(env: Mapping[str, str] | None = None) -> Config:
         provider_url=env.get("CAMPUSTAP_PROVIDER_URL", "http://127.0.0.1:8090"),
         ingest_batch=_int(env, "CAMPUSTAP_INGEST_BATCH", 500),
         outbox_poll_ms=_int(env, "CAMPUSTAP_OUTBOX_POLL_MS", 20),
+        broker_tls=Path(env["CAMPUSTAP_BROKER_TLS"]) if env.get("CAMPUSTAP_BROKER_TLS") else None,
     )

@@ -15,6 +15,7 @@ from types import FrameType
 from sqlalchemy.exc import OperationalError
 
 from backend.bootstrap.container import Backend
+from backend.fleet import births
 from backend.mqtt import ingest
 from backend.mqtt.client import BrokerLink
 from backend.mqtt.loop import FILTERS, WorkerLoop
@@ -76,6 +77,7 @@ def _expire(backend: Backend) -> None:
     for tenant_id in tenant_ids:
         with ctx.db.write() as conn:
             payments.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
+            births.settle(conn, tenant_id, now)
     ingest.retry_parked(ctx)
     taps.forget_taps(ctx, now)
 
@@ -124,7 +126,8 @@ def _stop_signal() -> Iterator[threading.Event]:
 
 def run(backend: Backend) -> None:
     """Work until told to stop; a duty that failed for a reason of our own ends the process with it."""
-    link = BrokerLink(host=backend.config.broker_host, port=backend.config.broker_port, filters=FILTERS)
+    config = backend.config
+    link = BrokerLink(host=config.broker_host, port=config.broker_port, filters=FILTERS, tls=config.broker_tls)
     loop = WorkerLoop(
         ctx=backend.context,
         link=link,

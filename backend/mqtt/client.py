@@ -9,10 +9,12 @@ the connection, and a worker that died leaves no queue behind that the shared su
 import logging
 import secrets
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -21,6 +23,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from backend.config import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,23 @@ class _PromptClient(mqtt.Client):
         return data
 
 
+def _tls(folder: Path) -> ssl.SSLContext:
+    """
+    Return how we show the broker who we are, and know that it is ours.
+
+    :raises ConfigError: if the files cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(folder / "broker-ca.pem"))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(folder / "server.cert.pem", folder / "server.key.pem")
+    except OSError as error:
+        raise ConfigError(
+            f"CAMPUSTAP_BROKER_TLS: {folder}: {error}; `campustap broker files` writes what belongs there"
+        ) from error
+    return context
+
+
 def _no_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -68,6 +89,8 @@ class BrokerLink:
     port: int
     filters: Sequence[str]
     name: str = "worker"
+    #: folder of certificates; None is no TLS
+    tls: Path | None = None
     clock: Callable[[], float] = time.monotonic
     #: connections made so far
     connection: int = 0
@@ -131,6 +154,8 @@ class BrokerLink:
         )
         client.max_queued_messages_set(10_000)
         client.max_inflight_messages_set(100)
+        if self.tls is not None:
+            client.tls_set_context(_tls(self.tls))
         client.on_socket_open = _no_delay
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe

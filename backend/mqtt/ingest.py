@@ -20,15 +20,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from backend.errors import BackendError
+from backend.fleet import births
 from backend.fleet import service as fleet
 from backend.mqtt import dispatch, envelopes, repository
 from backend.mqtt.client import Incoming
+from backend.outbox import evidence
 from backend.outbox import service as outbox
 from backend.water_sessions.context import Context
 from gateway.contract import topics
 from gateway.contract.events import JournalRecord
-from gateway.contract.messages import EventBatch, Gone, HealthReport, Hello
-from gateway.contract.signing import SignatureRefused, Signed, decode, verify
+from gateway.contract.messages import EventBatch, Gone, HealthReport
+from gateway.contract.signing import SignatureRefused, Signed, decode, public_text, verify
+from gateway.provisioning import Birth
 
 log = logging.getLogger(__name__)
 
@@ -164,11 +167,13 @@ def _handle_one(batch: _Batch, address: topics.Address, message: Incoming) -> No
     key = batch.key_of(tenant_id, gateway_id)
     assert key is not None, "only known gateways get here"
     if address.kind == topics.Up.HELLO:
-        hello = envelopes.opened(message.payload, gateway_id=gateway_id, key=key, as_type=Hello)
+        hello = envelopes.opened(message.payload, gateway_id=gateway_id, key=key, as_type=Birth)
         _check_sender(hello.gateway, gateway_id)
         if not _EPOCH.fullmatch(hello.journal_epoch) or not 0 <= hello.journal_sequence <= _SEQUENCE_MAX:
             raise SignatureRefused("malformed", "no journal can stand there")
         fleet.record_hello(conn, tenant_id, hello, batch.now)
+        if births.record(conn, tenant_id, hello, batch.now):
+            log.error("two boxes hold one certificate", extra={"gateway": f"{tenant_id}/{gateway_id}"})
         outbox.resend(conn, tenant_id, gateway_id, batch.now)
         batch.touched[tenant_id, gateway_id, hello.journal_epoch] = None
     elif address.kind == topics.Up.GONE:
@@ -190,7 +195,7 @@ def _check_sender(named: str, gateway_id: str) -> None:
 
 def _handle_records(batch: _Batch, addressed: Sequence[tuple[topics.Address, Incoming]]) -> None:
     """Handle all readable journal records of a batch, each gateway's in sequence."""
-    found: list[tuple[JournalRecord, str]] = []
+    found: list[tuple[JournalRecord, Signed]] = []
     for address, message in addressed:
         if address.kind != topics.Up.EVENT:
             continue
@@ -201,12 +206,12 @@ def _handle_records(batch: _Batch, addressed: Sequence[tuple[topics.Address, Inc
         for signed in signed_records:
             record = _verified(batch, address, signed)
             if record is not None:
-                found.append((record, signed.payload))
+                found.append((record, signed))
     found.sort(key=lambda one: (one[0].tenant, one[0].gateway, one[0].epoch, one[0].sequence))
     for at, records in groupby(found, key=lambda one: (one[0].tenant, one[0].gateway, one[0].epoch)):
         batch.touched[at] = None
-        for record, payload in records:
-            _accept(batch, record, payload)
+        for record, signed in records:
+            _accept(batch, record, signed)
 
 
 def _verified(batch: _Batch, address: topics.Address, signed: Signed) -> JournalRecord | None:
@@ -226,9 +231,9 @@ def _verified(batch: _Batch, address: topics.Address, signed: Signed) -> Journal
     return record
 
 
-def _accept(batch: _Batch, record: JournalRecord, payload: str) -> None:
+def _accept(batch: _Batch, record: JournalRecord, signed: Signed) -> None:
     """Take a record once: handle it, or park it."""
-    conn, kind = batch.conn, record.event.__struct_config__.tag
+    conn, kind, payload = batch.conn, record.event.__struct_config__.tag, signed.payload
     at = (record.tenant, record.gateway, record.epoch, record.sequence)
     sha256 = hashlib.sha256(payload.encode()).hexdigest()
     parked_epoch = record.epoch
@@ -247,6 +252,9 @@ def _accept(batch: _Batch, record: JournalRecord, payload: str) -> None:
             return
         log.error("conflicting record", extra={"gateway": record.gateway, "epoch": record.epoch, "sequence": at[3]})
         batch.reject(record.tenant, record.gateway, str(kind), conflict.code, payload)
+    key = batch.key_of(record.tenant, record.gateway)
+    assert key is not None, "its signature was verified"
+    evidence.keep(conn, record, signed, epoch=parked_epoch, public_key=public_text(key), now=batch.now)
     try:
         with conn.begin_nested():
             dispatch.event(conn, batch.ctx, record.tenant, record.gateway, record.event, batch.now)

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.exc import OperationalError
 
 from backend.errors import BackendError
-from backend.mqtt import dispatch, envelopes, ingest, repository
+from backend.mqtt import configuring, dispatch, envelopes, ingest, repository
 from backend.mqtt.client import BrokerLink, Incoming
 from backend.mqtt.trace import Trace
 from backend.outbox import service as outbox
@@ -56,6 +56,7 @@ class WorkerLoop:
     _connection: int = 0
     _failures: int = 0
     _sent: list[OutboxRow] = field(default_factory=list)
+    _configured_at: float = 0.0
 
     def turn(self) -> int:
         """Return how many messages were handled, after taking what is there and sending what waits."""
@@ -69,6 +70,7 @@ class WorkerLoop:
             handled = self._handle_held()
             self._send_commands()
             self._note_delivered()
+            self._send_configurations()
             self._failures = 0
         except OperationalError as error:
             pause_s = _DATABASE_BACK_OFF_S[min(self._failures, len(_DATABASE_BACK_OFF_S) - 1)]
@@ -173,6 +175,15 @@ class WorkerLoop:
             self.trace.mark("command_published", cmd_id=row.cmd_id, subject_id=row.subject_id, device=row.device_id)
             if not self.link.publish(topic, row.message.encode(), expiry_s=expiry_s, tag=row):
                 return
+
+    def _send_configurations(self) -> None:
+        """Publish configurations that gateways have not heard of; looked for every few seconds only."""
+        if not self.link.is_up or time.monotonic() - self._configured_at < configuring.EVERY_S:
+            return
+        self._configured_at = time.monotonic()
+        for one in configuring.waiting(self.ctx):
+            if self.link.publish(one.topic, one.payload, expiry_s=configuring.EXPIRY_S):
+                configuring.sent(self.ctx, one)
 
     def _note_delivered(self) -> None:
         """Store which commands the broker has."""

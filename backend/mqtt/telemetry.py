@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from backend.mqtt.client import BrokerLink
 from gateway.contract import topics
@@ -18,9 +19,9 @@ _WAIT_S = 0.2
 class BrokerTelemetry:
     """Listens in a thread of its own and calls back with (tenant, samples)."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: Path | None = None) -> None:
         filters = (f"ct/v1/+/+/up/{topics.Up.TELEMETRY.value}",)
-        self._link = BrokerLink(host=host, port=port, filters=filters, name="pages")
+        self._link = BrokerLink(host=host, port=port, filters=filters, name="pages", tls=tls)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.malformed = 0

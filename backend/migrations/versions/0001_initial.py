@@ -322,6 +322,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "gateway_id", "epoch", name=op.f("pk_inbox_cursors")),
     )
     op.create_table(
+        "inbox_evidence",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("gateway_id", sa.String(length=64), nullable=False),
+        sa.Column("epoch", sa.String(length=64), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("water_session_id", sa.String(length=64), nullable=False),
+        sa.Column("public_key", sa.String(length=64), nullable=False),
+        sa.Column("kid", sa.String(length=64), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("signature", sa.String(length=128), nullable=False),
+        sa.Column("accepted_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "gateway_id", "epoch", "sequence", name=op.f("pk_inbox_evidence")),
+    )
+    with op.batch_alter_table("inbox_evidence", schema=None) as batch_op:
+        batch_op.create_index("ix_inbox_evidence_session", ["tenant_id", "water_session_id"], unique=False)
+
+    op.create_table(
         "inbox_parked",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("gateway_id", sa.String(length=64), nullable=False),
@@ -1243,6 +1260,10 @@ def downgrade() -> None:
     op.drop_table("ledger_accounts")
     op.drop_table("inbox_records")
     op.drop_table("inbox_parked")
+    with op.batch_alter_table("inbox_evidence", schema=None) as batch_op:
+        batch_op.drop_index("ix_inbox_evidence_session")
+
+    op.drop_table("inbox_evidence")
     op.drop_table("inbox_cursors")
     op.drop_table("fleet_places")
     op.drop_table("fleet_gateways")
