@@ -167,6 +167,7 @@ def _people(rng: random.Random, size: PlanSize) -> list[dict[str, Any]]:
                 "roles": ["student"],
                 "card_uid": f"04{rng.getrandbits(48):012X}",
                 "opening_minor": size.opening_minor,
+                "agreements": {brand: f"agr_{brand}_s{number:03d}" for brand in ("unionpay", "alipay")},
             }
         )
     return people

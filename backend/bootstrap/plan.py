@@ -109,6 +109,8 @@ class PlannedPerson(msgspec.Struct, frozen=True):
     card_uid: str | None = None
     opening_minor: int = 0
     visitor_pass: PlannedPass | None = None
+    #: standing agreements with external methods, by method
+    agreements: dict[str, str] = {}
 
 
 class PlannedGrant(msgspec.Struct, frozen=True):

@@ -152,6 +152,10 @@ def _seed_person(
             now=now,
             memo="opening balance",
         )
+    for method, agreement in person.agreements.items():
+        payments.bind_payer(
+            conn, tenant_id=tenant_id, cardholder_id=cardholder_id, method=method, agreement=agreement, now=now
+        )
     return cardholder_id, password
 
 

@@ -91,7 +91,8 @@ operations = Table(
         postgresql_where=text("status = 'pending'"),
     ),
     Index("ix_payment_operations_order", "tenant_id", "order_id"),
-    Index("ix_payment_operations_number", "tenant_id", "number"),
+    #: No two orders or steps are one to a provider.
+    Index("uq_payment_operations_number", "tenant_id", "number", unique=True),
     Index("ix_payment_operations_sent", "tenant_id", "method", "sent_at"),
 )
 

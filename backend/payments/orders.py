@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from backend.errors import Conflict
 from backend.ledger import service as ledger
 from backend.payments import cases, postings, queue_repository, repository
 from backend.payments.capabilities import MATRIX
@@ -32,6 +33,12 @@ from backend.payments.types import Authorization, Operation, State, TopUp, TopUp
 TOP_UP_PREFIX = "tu_"
 
 
+class OrderNumberTaken(Conflict):
+    """Another order already goes by this number at the provider."""
+
+    code = "order_number_taken"
+
+
 def enqueue(
     conn: Connection,
     order: Authorization | TopUp,
@@ -42,7 +49,11 @@ def enqueue(
     now: datetime,
     amount_minor: int = 0,
 ) -> None:
-    """Store something to be said to or asked of the order's provider; the same operation id is stored once."""
+    """
+    Store something to be said to or asked of the order's provider; the same operation id is stored once.
+
+    :raises OrderNumberTaken: if the provider would take it for another one.
+    """
     operation = Operation(
         tenant_id=order.tenant_id,
         operation_id=operation_id,
@@ -60,7 +71,9 @@ def enqueue(
         answered_by="",
         number=order_no(operation_id),
     )
-    queue_repository.add(conn, operation)
+    if not queue_repository.add(conn, operation):
+        if queue_repository.find(conn, order.tenant_id, operation_id) is None:
+            raise OrderNumberTaken(operation_id=operation_id)
 
 
 def order_id(order: Authorization | TopUp) -> str:

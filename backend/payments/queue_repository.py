@@ -33,7 +33,6 @@ def by_number(conn: Connection, tenant_id: str, method: str, number: str) -> Ope
         operations.c.tenant_id == tenant_id,
         operations.c.number == number,
         operations.c.method == method,
-        operations.c.kind != "watch",
     )
     row = conn.execute(query).one_or_none()
     return None if row is None else Operation(*row)

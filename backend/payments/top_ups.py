@@ -65,7 +65,7 @@ def top_up(
     :raises TopUpMethodRefused: if no provider charges with this method.
     :raises RequestIdMalformed: if the request id is not one.
     :raises PayerCodeMalformed: if the code cannot be one of the method's.
-    :raises TopUpDiffers: if the request id stands for something else.
+    :raises TopUpDiffers: if the request id stands for something else, also OrderNumberTaken: to the provider.
     """
     if not TOP_UP_MINOR_MIN <= amount_minor <= TOP_UP_MINOR_MAX:
         raise TopUpAmountRefused(amount_minor=amount_minor)

@@ -116,9 +116,18 @@ def check_figures(session: WaterSession, believed: RegisterPair, expected_charge
 
 
 def check_money(
-    session: WaterSession, *, ledger_captured: int, ledger_overrun: int, expected_charge_minor: int
+    session: WaterSession,
+    *,
+    ledger_captured: int,
+    ledger_overrun: int,
+    expected_charge_minor: int,
+    ledger_refunded: int = 0,
 ) -> Break | None:
-    """Return the first disagreement between what a session says was paid and what the ledger holds under its name."""
+    """
+    Return the first disagreement between what a session says was paid and what the ledger holds under its name.
+
+    What was captured beyond the charge is no break once so much was refunded; a refund may well be more.
+    """
     subject, captured, overrun = session.water_session_id, session.captured_minor or 0, session.overrun_minor or 0
     if ledger_captured != captured:
         kind = "session_without_money" if ledger_captured == 0 else "capture_mismatch"
@@ -130,7 +139,7 @@ def check_money(
     if captured > session.hold_minor:
         cause = f"captured {captured} of a hold of {session.hold_minor}"
         return Break("capture_beyond_hold", subject, captured - session.hold_minor, 0, cause, FINANCE)
-    if captured + overrun != expected_charge_minor:
+    if not expected_charge_minor <= captured + overrun <= expected_charge_minor + ledger_refunded:
         cause = f"captured {captured} and lost {overrun} are not the charge {expected_charge_minor}"
         return Break("split_mismatch", subject, captured + overrun - expected_charge_minor, 0, cause, FINANCE)
     return None

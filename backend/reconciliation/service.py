@@ -75,21 +75,23 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class _Books:
-    """What the ledger holds under each session's name: captured into revenue, and written off into revenue."""
+    """What the ledger holds under each session's name: captured and written off into revenue, and refunded from it."""
 
     captured: dict[str, int]
     overrun: dict[str, int]
+    refunded: dict[str, int]
 
 
 def _books(conn: Connection, tenant_id: str) -> _Books:
     captured: dict[str, int] = defaultdict(int)
     overrun: dict[str, int] = defaultdict(int)
+    refunded: dict[str, int] = defaultdict(int)
     loss = chart.account_id("operator_loss")
     for line in ledger.statement(conn, tenant_id, chart.account_id("water_revenue"), _ALL):
         if line.kind in (TransferKind.SINGLE, TransferKind.POST):
-            tally = overrun if line.counter_account_id == loss else captured
-            tally[line.reference] += line.change_minor
-    return _Books(captured, overrun)
+            tally = overrun if line.counter_account_id == loss else captured if line.change_minor > 0 else refunded
+            tally[line.reference] += abs(line.change_minor) if tally is refunded else line.change_minor
+    return _Books(captured, overrun, refunded)
 
 
 class _Tariffs:
@@ -135,6 +137,7 @@ def _session_breaks(
         ledger_captured=books.captured.get(session.water_session_id, 0),
         ledger_overrun=books.overrun.get(session.water_session_id, 0),
         expected_charge_minor=expected,
+        ledger_refunded=books.refunded.get(session.water_session_id, 0),
     )
     found = (wrong_reading, rules.check_figures(session, believed, expected), money)
     return believed, [each for each in found if each is not None]

@@ -653,9 +653,9 @@ def upgrade() -> None:
             sqlite_where=sa.text("status = 'pending'"),
             postgresql_where=sa.text("status = 'pending'"),
         )
-        batch_op.create_index("ix_payment_operations_number", ["tenant_id", "number"], unique=False)
         batch_op.create_index("ix_payment_operations_order", ["tenant_id", "order_id"], unique=False)
         batch_op.create_index("ix_payment_operations_sent", ["tenant_id", "method", "sent_at"], unique=False)
+        batch_op.create_index("uq_payment_operations_number", ["tenant_id", "number"], unique=True)
 
     op.create_table(
         "payment_parts",
@@ -1192,9 +1192,9 @@ def downgrade() -> None:
     op.drop_table("payment_payers")
     op.drop_table("payment_parts")
     with op.batch_alter_table("payment_operations", schema=None) as batch_op:
+        batch_op.drop_index("uq_payment_operations_number")
         batch_op.drop_index("ix_payment_operations_sent")
         batch_op.drop_index("ix_payment_operations_order")
-        batch_op.drop_index("ix_payment_operations_number")
         batch_op.drop_index(
             "ix_payment_operations_due",
             sqlite_where=sa.text("status = 'pending'"),

@@ -39,6 +39,8 @@ class StartBody(BaseModel):
     request_id: str = Field(min_length=1, max_length=64)
     device_id: str = Field(max_length=64)
     method: str = Field(default="wallet", max_length=32)
+    #: a one-time code shown by the payer; handed to the provider, kept nowhere
+    payer_code: str = Field(default="", max_length=64, repr=False)
 
 
 class StopBody(BaseModel):
@@ -89,7 +91,7 @@ def start(here: Here, found: SignedIn, body: StartBody) -> dict[str, Any]:
         method=body.method,
         credential_kind="api",
     )
-    return _plain(water_sessions.request_start(here.backend.context, request))
+    return _plain(water_sessions.request_start(here.backend.context, request, payer_code=body.payer_code))
 
 
 def _is_staff(found: SignIn) -> bool:

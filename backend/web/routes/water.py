@@ -139,6 +139,7 @@ def start(here: Here, request: Request, found: SignedIn, form: SentForm, token: 
                 cardholder_id=person.cardholder_id,
                 method=method,
             ),
+            payer_code=form.get("payer_code", "").strip()[:64],
         )
     except BackendError as refusal:
         return _idle(here, request, found, outlet, token=token, refusal=refusal, chosen=method)
