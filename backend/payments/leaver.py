@@ -67,7 +67,7 @@ def obstacles(conn: Connection, tenant_id: str, cardholder_id: str, now: datetim
         purses = payments.purses(conn, tenant_id, cardholder_id)
         found += [Obstacle("money_held", each.purse) for each in purses if each.held_minor]
     for refund in payments.refunds(conn, tenant_id, cardholder_id=cardholder_id, limit=1_000):
-        if refund.state == "requested" or (refund.state == "refused" and _is_case_open(conn, refund)):
+        if refund.state == "requested" or (refund.state == "refused" and is_owed(conn, refund)):
             found.append(Obstacle("refund_open", refund.refund_id))
     for state in ("open", "upheld"):
         rows = repository.find_by(conn, repository.disputes, tenant_id, cardholder_id=cardholder_id, state=state)
@@ -79,8 +79,8 @@ def obstacles(conn: Connection, tenant_id: str, cardholder_id: str, now: datetim
     return found
 
 
-def _is_case_open(conn: Connection, refund: payments.Refund) -> bool:
-    """Return whether a refund that its provider refused is still owed by another way."""
+def is_owed(conn: Connection, refund: payments.Refund) -> bool:
+    """Return whether a refund that its provider refused must still be paid by another way: its case is open."""
     about = cases.case_of(conn, refund.tenant_id, "refund_refused", refund.refund_id)
     return about is not None and about.state == "open"
 
@@ -144,9 +144,7 @@ def payout(
     cardholders.cardholder(conn, tenant_id, cardholder_id)
     there = repository.find(conn, table, tenant_id, payout_id)
     if there is not None:
-        if (there["cardholder_id"], there["proposed_by"]) != (cardholder_id, proposed_by):
-            raise PayoutDiffers(payout_id=payout_id)
-        return _payout(there)
+        return _same(_payout(there), cardholder_id, channel, words, proposed_by)
     if cardholder_id == proposed_by:
         raise staff_entries.SamePerson
     blocked = obstacles(conn, tenant_id, cardholder_id, now)
@@ -174,6 +172,15 @@ def payout(
     if own_minor:
         _propose(conn, new, reason, proposed_by, now)
     return new
+
+
+def _same(there: Payout, cardholder_id: str, channel: str, destination: str, proposed_by: str) -> Payout:
+    asked = (cardholder_id, channel, destination, proposed_by)
+    was_first = there.entry_id in ("", f"{there.payout_id}.1")  # later proposals may go by another way
+    had = (there.cardholder_id, there.channel, there.destination, there.proposed_by)
+    if there.cardholder_id != cardholder_id or (was_first and had != asked):
+        raise PayoutDiffers(payout_id=there.payout_id)
+    return there
 
 
 def _empty_purses(

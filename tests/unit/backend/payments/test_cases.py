@@ -11,7 +11,12 @@ from tests.factories import NOW
 
 
 def _open(database: Database, subject: str = "cap_1", tenant: str = "gxu", **changed: object) -> cases.Case:
-    values: dict[str, object] = {"kind": "capture_refused", "amount_minor": 300, "evidence": {"answer": "no"}, "now": NOW}
+    values: dict[str, object] = {
+        "kind": "capture_refused",
+        "amount_minor": 300,
+        "evidence": {"answer": "no"},
+        "now": NOW,
+    }
     with database.write() as conn:
         return cases.open_case(conn, tenant_id=tenant, subject_id=subject, **{**values, **changed})  # type: ignore[arg-type]
 

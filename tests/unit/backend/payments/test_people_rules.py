@@ -84,8 +84,6 @@ class TestSuggestedMinor:
     def test_gives_all_back_where_the_meter_agrees(
         self, reason: str, volume_ml: int | None, temperature: int | None, suggested: int | None
     ) -> None:
-        found = suggested_minor(
-            reason, captured_minor=300, volume_ml=volume_ml, temperature_decidegc=temperature
-        )
+        found = suggested_minor(reason, captured_minor=300, volume_ml=volume_ml, temperature_decidegc=temperature)
 
         assert found == suggested
