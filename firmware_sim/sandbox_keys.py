@@ -43,9 +43,7 @@ def key_pem(key: RSAPrivateKey) -> bytes:
 
 def public_pem(key: RSAPrivateKey) -> bytes:
     """Return the public half of a key as PEM."""
-    return key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def certificate(key: RSAPrivateKey, name: str) -> x509.Certificate:
@@ -109,7 +107,7 @@ def _make_provider(folder: Path) -> None:
         made = certificate(key, f"sandbox {brand}")
         _write(folder / f"{brand}.key.pem", key_pem(key))
         _write(folder / f"{brand}.cert.pem", _certificate_pem(made))
-        _write(folder / f"{brand}.serial", f"{made.serial_number:040X}".encode())
+        _write(folder / f"{brand}.serial", f"{made.serial_number:X}".encode())
         _write(last, public_pem(key))
 
 
@@ -139,7 +137,7 @@ def _wechat(number: str, key: RSAPrivateKey, sandbox: Path) -> tuple[dict[str, s
     values = {
         "mch_id": number,
         "app_id": f"wx{hashlib.sha256(number.encode()).hexdigest()[:16]}",
-        "serial_no": f"{made.serial_number:040X}",
+        "serial_no": f"{made.serial_number:X}",
         "platform_serial": (sandbox / "wechat.serial").read_text(encoding="ascii"),
     }
     files = {

@@ -21,8 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from firmware_sim import sandbox_keys
 from firmware_sim.broker import listening
-from firmware_sim.plan import PlanSize, build_plan, gateway_ids
+from firmware_sim.plan import TENANT_ID, PlanSize, build_plan, gateway_ids
 
 _PR_SET_PDEATHSIG = 1
 _RESTARTS_MAX = 20
@@ -222,6 +223,7 @@ class Stack:
     _line_ports: list[int] = field(default_factory=list)
 
     def _start_provider(self) -> None:
+        sandbox_keys.make(self.folder / "secrets", TENANT_ID, f"http://127.0.0.1:{self.provider_port}")
         part = self._part(
             "provider", sys.executable, "-m", "firmware_sim.sandbox_provider", "--port", str(self.provider_port),
             "--secrets", str(self.folder / "secrets"), "--state", str(self.folder / "provider.db"),
