@@ -26,6 +26,7 @@ from backend.payments.rails.merchants import AlipayMerchant
 
 FREEZE = "alipay.fund.auth.order.freeze"
 UNFREEZE = "alipay.fund.auth.order.unfreeze"
+FREEZE_CANCEL = "alipay.fund.auth.operation.cancel"
 FREEZE_QUERY = "alipay.fund.auth.operation.detail.query"
 PAY = "alipay.trade.pay"
 TRADE_QUERY = "alipay.trade.query"
@@ -149,6 +150,12 @@ def unfreeze(step: Step, auth_no: str) -> dict[str, Any]:
     }
 
 
+def cancel_freeze(order: Order) -> dict[str, Any]:
+    """Return the content that undoes a freeze whatever became of it."""
+    number = order_no(order.order_id)
+    return {"out_order_no": number, "out_request_no": number, "remark": _SUBJECT}
+
+
 def trade(order: Order) -> dict[str, Any]:
     """Return what names a trade that can be refunded: a charge by our number, a capture by what Alipay calls it."""
     if order.kind == "hold":
@@ -189,6 +196,20 @@ def after_unfreeze(node: Node, step: Step) -> Answer:
     if _text(node, "status") != "SUCCESS":
         return Declined("alipay_closed") if _text(node, "status") == "CLOSED" else Unknown("waiting")
     return Succeeded("voided", step.amount_minor, _text(node, "operation_id"))
+
+
+def after_freeze_cancel(node: Node, order: Order) -> Answer:
+    """Return what the answer to the cancellation of a freeze says: released, or closed before anything was frozen."""
+    said = refused(node)
+    if said == Declined(NOT_FOUND):
+        return Succeeded("absent", 0)
+    if said:
+        return said
+    if wrong := _checked(node, number=("out_order_no", order_no(order.order_id)), amount=("", None)):
+        return wrong
+    if _text(node, "action") == "unfreeze":
+        return Succeeded("voided", order.amount_minor, _text(node, "auth_no"))
+    return Succeeded("absent", 0, _text(node, "auth_no"))
 
 
 def after_pay(node: Node, number: str, amount_minor: int, status: str) -> Answer:

@@ -91,12 +91,13 @@ class WeChat:
         """
         Undo a charge whole, whatever became of it (reverse); one older than a week is refunded.
 
-        Asked too early it is unknown, so that it is asked again: no reverse is sent in the first 15 seconds.
+        Asked too early it is unknown, so that it is asked again: no reverse is sent in the first seconds.
         """
         merchant = self._merchants.find(order.tenant_id)
         if isinstance(merchant, str):
             return Unknown(merchant)
-        if self._clock() - order.ordered_at < messages.REVERSE_AFTER:
+        age = self._clock() - order.ordered_at
+        if age < messages.REVERSE_AFTER:
             return Unknown("too_early")
         budget = self._wire.budget()
         if not _reversible(order, step):
@@ -106,10 +107,16 @@ class WeChat:
         if isinstance(sent, Failure | Unknown):
             return Unknown(sent.reason)
         status, node = sent
+        if status == 200 and not messages.is_reversed(merchant, node, order):
+            return Unknown("another_order")
         if status == 200:
-            return messages.after_reverse(merchant, node, order)
+            undone = messages.after_reversed(self._ask(merchant, order, budget))
+            return Succeeded("absent", 0) if undone == Declined(NOT_FOUND) else undone
         answer = messages.refused(status, node)
-        return Succeeded("absent", 0) if answer == Declined(NOT_FOUND) else answer
+        if answer == Declined(NOT_FOUND):
+            return Succeeded("absent", 0)
+        is_early = isinstance(answer, Declined) and age < messages.REVERSE_SURELY_AFTER
+        return Unknown("too_early") if is_early else answer
 
     def refund(self, order: Order, step: Step) -> Answer:
         """Give part or all of a charge back."""

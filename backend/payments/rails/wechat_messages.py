@@ -24,8 +24,11 @@ from backend.payments.port import (
 )
 from backend.payments.rails.merchants import WeChatMerchant
 
-#: A charge may be reversed from here on, and up to there; afterwards it is refunded.
-REVERSE_AFTER = timedelta(seconds=15)
+#: WeChat reverses a charge from 15 seconds after it arrived there, which is up to a time-out after we ordered it.
+REVERSE_AFTER = timedelta(seconds=20)
+#: A refusal to reverse before this is one that comes too early; the charge was sent later than it was ordered.
+REVERSE_SURELY_AFTER = timedelta(minutes=2)
+#: Up to here a charge is reversed, afterwards refunded.
 REVERSE_WITHIN = timedelta(days=7)
 
 _DESCRIPTION = "校园一卡通"
@@ -139,18 +142,16 @@ def after_charge(merchant: WeChatMerchant, node: Node, order: Order) -> Answer:
             if _fen(node, "total") != order.amount_minor:
                 return Unknown("amount_differs")
             return Succeeded("charged" if state == "SUCCESS" else "refunded", order.amount_minor, reference)
+        case "REVOKED" if reference:
+            return Succeeded("voided", order.amount_minor, reference)
         case "CLOSED" | "REVOKED" | "PAYERROR" as state:
             return Declined(f"wechat_{state.lower()}")
     return Unknown("waiting")
 
 
-def after_reverse(merchant: WeChatMerchant, node: Node, order: Order) -> Answer:
-    """Return what the answer to a reverse says. It does not tell whether anything had been paid."""
-    if node.get("mchid") != merchant.mch_id:
-        return Unknown("another_merchant")
-    if node.get("out_trade_no") != order_no(order.order_id):
-        return Unknown("another_order")
-    return Succeeded("voided", order.amount_minor, order.provider_ref)
+def is_reversed(merchant: WeChatMerchant, node: Node, order: Order) -> bool:
+    """Return whether the answer to a reverse is about our order. It does not tell whether anything had been paid."""
+    return node.get("mchid") == merchant.mch_id and node.get("out_trade_no") == order_no(order.order_id)
 
 
 def after_refund(node: Node, order: Order, step: Step) -> Answer:
@@ -172,12 +173,12 @@ def after_refund(node: Node, order: Order, step: Step) -> Answer:
 
 
 def after_reversed(asked: Answer) -> Answer:
-    """Return what the state of a charge says of its reverse."""
-    if isinstance(asked, Declined):
-        return Succeeded("absent", 0)
+    """Return what the state of a charge says of its reverse: not found while the charge stands, or may still arrive."""
     if isinstance(asked, Succeeded):
-        is_undone = asked.status == "refunded"
+        is_undone = asked.status in ("refunded", "voided")
         return Succeeded("voided", asked.amount_minor, asked.reference) if is_undone else Declined(NOT_FOUND)
+    if isinstance(asked, Declined) and asked.reason != NOT_FOUND:
+        return Succeeded("absent", 0)
     return asked
 
 
