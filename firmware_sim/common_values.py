@@ -15,11 +15,13 @@ CAPABILITIES = 0b11010
 
 def common_value(device: "Device", name: str) -> Raw:
     """Return the raw value of a point that every device has; what nobody set is zero."""
+    probe = device.map.match
+    assert probe is not None, "a device of ours says who it is"
     match name:
         case "magic":
-            return device.map.match.words[0] << 16 | device.map.match.words[1]
+            return probe.words[0] << 16 | probe.words[1]
         case "profile_id":
-            return device.map.match.words[2]
+            return probe.words[2]
         case "profile_ver":
             return PROFILE_VERSION
         case "map_crc":

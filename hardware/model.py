@@ -9,111 +9,18 @@ Table = Literal["input", "holding", "discrete", "coil"]
 Access = Literal["r", "w", "rw", "w1c"]
 Order = Literal["big", "little"]
 
-SCHEMA = "campustap-regmap/1"
-TABLES: frozenset[str] = frozenset({"input", "holding", "discrete", "coil"})
-ACCESSES: frozenset[str] = frozenset({"r", "w", "rw", "w1c"})
-ORDERS: frozenset[str] = frozenset({"big", "little"})
-
-#: words each fixed-size type takes; `bit` takes one address of a bit table, `str` and `raw` follow their length
-TYPE_WORDS: Mapping[str, int] = {
-    "u16": 1,
-    "i16": 1,
-    "u32": 2,
-    "i32": 2,
-    "u64": 4,
-    "i64": 4,
-    "f32": 2,
-    "f64": 4,
-    "bcd16": 1,
-    "bcd32": 2,
-}
-TYPES: frozenset[str] = frozenset({*TYPE_WORDS, "bit", "str", "raw"})
-
-UNITS: frozenset[str] = frozenset(
-    {
-        "pulse",
-        "pulse/L",
-        "mL",
-        "L",
-        "L/min",
-        "m3",
-        "m3/h",
-        "degC",
-        "kPa",
-        "Wh",
-        "V",
-        "mV",
-        "Hz",
-        "s",
-        "ms",
-        "us",
-        "ppm",
-        "%",
-        "baud/100",
-        "unix_s",
-    }
-)
-
-ROLES: frozenset[str] = frozenset(
-    {
-        "identity",
-        "serial",
-        "device_uid",
-        "k_factor",
-        "snapshot_begin",
-        "snapshot_end",
-        "state",
-        "close_reason",
-        "faults",
-        "link_age",
-        "boot_id",
-        "session_id",
-        "session_pulses",
-        "session_volume",
-        "session_elapsed",
-        "pulses_total",
-        "volume_total",
-        "pulses_reverse",
-        "flow",
-        "temp_out",
-        "temp_in",
-        "pressure",
-        "lease_left",
-        "valve_state",
-        "valve_cmd",
-        "credit_volume",
-        "mailbox_seq",
-        "mailbox_ack",
-        "mailbox_source",
-        "card_uid",
-        "card_new",
-        "log_head",
-        "log_ack",
-        "log_cursor",
-        "log_records",
-        "clock",
-        "clock_quality",
-        "command_token",
-        "command_commit",
-        "result_token",
-        "result_code",
-        "grant_id",
-        "grant_left",
-        "passages_in",
-        "passages_out",
-        *(f"relay_{number}" for number in range(1, 17)),
-    }
-)
-
 
 class MapError(Exception):
-    """A register map file is wrong; names the file, the place in it and the reason."""
+    """A register map file is wrong; names the file, the line, the place in it, the reason and what to write instead."""
 
-    def __init__(self, file: str, where: str, reason: str) -> None:
-        super().__init__(f"{file}: {where}: {reason}")
+    def __init__(self, file: str, where: str, reason: str, *, hint: str = "", line: int | None = None) -> None:
+        place = f"{file}:{line}" if line else file
+        super().__init__(f"{place}: {where}: {reason}" + (f"; {hint}" if hint else ""))
         self.file = file
         self.where = where
         self.reason = reason
+        self.hint = hint
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +32,15 @@ class Point:
     block: str
     table: Table
     address: int
-    #: registers it covers, or 1 address of a bit table
+    #: registers it covers, 1 address of a bit table, or 0 for a `sum`
     words: int
     type: str
     scale: Fraction = Fraction(1)
     unit: str = ""
-    #: raw value that means "no value"
+    #: raw value that means "no value"; of a float, its bits as an integer
     nan: int | None = None
+    #: further raw values that mean "no value"
+    nan_also: tuple[int, ...] = ()
     #: name in `RegisterMap.enums`
     enum: str | None = None
     #: name in `RegisterMap.bits`
@@ -139,6 +48,8 @@ class Point:
     role: str | None = None
     #: bytes of a `str` or `raw`, else 0
     length: int = 0
+    #: characters a register of a `str` holds: 2, or 1 in its low byte
+    chars: int = 2
     access: Access = "r"
     word_order: Order = "big"
     byte_order: Order = "big"
@@ -148,15 +59,32 @@ class Point:
     max: int | None = None
     default: int | None = None
     persist: bool = False
-    #: name of the point that holds the power of ten
+    #: name of the point that holds the power of ten, and what is added to it
     sf: str | None = None
-    #: name of the point that holds the unit code
+    sf_add: int = 0
+    #: name of the point that holds the unit code, and of the table in `RegisterMap.unit_codes` that explains it
     unit_from: str | None = None
+    units: str | None = None
     #: names of the integer and the fraction point this one is made of
     combine: tuple[str, str] | None = None
     #: the only write function code the device accepts, when it accepts just one
     fc: int | None = None
     fw_min: str | None = None
+    #: raw values of a switch that are not 1 and 0
+    on: int = 1
+    off: int = 0
+    #: what to write to clear a flag once it has been read
+    clear: int | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether reading its address gives this value."""
+        return self.access != "w"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the points without which it has no meaning."""
+        return tuple(name for name in (self.sf, self.unit_from, *(self.combine or ())) if name is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +102,8 @@ class Block:
     #: `all_or_nothing` when the device accepts the block only as one write of all of it
     write: str | None
     points: tuple[Point, ...]
+    #: whether its values belong together only when read in one PDU
+    atomic: bool = False
 
     def point(self, name: str) -> Point:
         """Return the point of that name, or raise KeyError."""
@@ -193,12 +123,24 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitCode:
+    """One code of a unit register: the unit's name, and what one of it is in the unit of the points that use it."""
+
+    name: str
+    factor: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vector:
     """Golden bytes of one point and what they mean; `value` None means the point's nan."""
 
     point: str
     raw: bytes
     value: Fraction | str | bool | None
+    #: values of the points it depends on, by name
+    given: Mapping[str, int]
+    #: `document` or `computed`
+    origin: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,10 +154,12 @@ class RegisterMap:
     order: Mapping[str, Any]
     bus: Mapping[str, Any]
     caps: Mapping[str, Any]
-    match: Match
+    #: None when the device has nothing that says what it is
+    match: Match | None
     enums: Mapping[str, Mapping[int, str]]
     #: bit names, index = bit number
     bits: Mapping[str, tuple[str, ...]]
+    unit_codes: Mapping[str, Mapping[int, UnitCode]]
     poll: Mapping[str, Mapping[str, Any]]
     blocks: tuple[Block, ...]
     points: Mapping[str, Point]
@@ -223,6 +167,8 @@ class RegisterMap:
     layouts: Mapping[str, Block]
     vectors: tuple[Vector, ...]
     source: tuple[Mapping[str, Any], ...]
+    #: what has been done with it so far, for `hardware/drivers.md`
+    status: Mapping[str, str]
     #: CRC-16/MODBUS of the canonical form of blocks and layouts; a device reports the one it was built from
     crc: int
 
@@ -243,3 +189,19 @@ class RegisterMap:
             if name == label:
                 return number
         raise KeyError(f"{enum}.{label}")
+
+    @property
+    def deadman(self) -> str:
+        """The dead-man class."""
+        return str(self.caps["deadman"])
+
+    @property
+    def functions(self) -> frozenset[int] | None:
+        """The function codes the device knows, or None when its maker names no limit."""
+        given = self.bus.get("functions")
+        return None if given is None else frozenset(given)
+
+    @property
+    def k_factor_pulses_per_m3(self) -> int:
+        """The K-factor the map itself states, 0 when it states none."""
+        return int(Fraction(str(self.caps.get("k_factor", 0))) * 1_000)

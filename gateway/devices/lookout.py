@@ -63,13 +63,19 @@ class Walk:
 
 def shown_identity(words: Sequence[int], maps: Collection[RegisterMap]) -> str:
     """Return what the beginning of an identity block says, in the words of the map it fits, or its first registers."""
-    for known in maps:
-        block = _identity_block(known)
-        start = known.match.address - block.address
-        if tuple(words[start : start + len(known.match.words)]) == known.match.words:
+    for known in _with_profile(maps):
+        block, match = _identity_block(known), known.match
+        assert match is not None
+        start = match.address - block.address
+        if tuple(words[start : start + len(match.words)]) == match.words:
             said = [decode(point, words[_span(block, point)]) for point in _shown_points(block)]
             return "shows " + " ".join(text for text in said if isinstance(text, str))
     return "shows " + " ".join(f"{word:04X}" for word in words[:3])
+
+
+def _with_profile(maps: Collection[RegisterMap]) -> list[RegisterMap]:
+    """Return the maps of devices that say who they are where ours do; others cannot be told from their registers."""
+    return [known for known in maps if known.match is not None and known.by_role("device_uid") is not None]
 
 
 def _identity_block(known: RegisterMap) -> Block:
@@ -90,7 +96,7 @@ async def ask(bus: Bus, unit: int, maps: Collection[RegisterMap], *, is_quiet: C
 
     :raises NotTried: if the line has something else to do.
     """
-    blocks = [_identity_block(known) for known in maps]
+    blocks = [_identity_block(known) for known in _with_profile(maps)]
     count = max(_span(block, point).stop for block in blocks for point in _shown_points(block))
     try:
         words = await bus.look(unit, blocks[0].address, count, is_quiet=is_quiet)

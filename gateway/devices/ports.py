@@ -92,6 +92,8 @@ class LogRecord:
     #: the close reason of an END, the direction at a door
     label: str
     temperature_decidegc: int | None
+    #: `device_log`, or `register_continuity` where the driver wrote it because the device keeps no log
+    evidence: str = "device_log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +177,9 @@ class DevicePort(Protocol):
 
 
 class OutletPort(DevicePort, Protocol):
-    """A hot-water outlet with a lease."""
+    """A hot-water outlet."""
 
+    #: what closes it when the gateway is gone, a dead-man class of `hardware.vocabulary`
     deadman: str
 
     async def status(self, priority: Priority) -> OutletStatus:

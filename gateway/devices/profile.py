@@ -15,17 +15,13 @@ from gateway.devices.ports import (
     LogRecord,
     Mail,
 )
-from gateway.modbus.bus import Bus, BusError, Declined, Priority
+from gateway.modbus.access import SNAPSHOT_TRIES, SnapshotTorn
+from gateway.modbus.bus import Bus, Declined, Priority
 from gateway.modbus.codec import CodecError, Value, crc16, decode_block, encode, encode_block, integer
 from hardware.points import Block, Point, RegisterMap
 
-SNAPSHOT_TRIES = 3
 RECORD_BYTES = 40
 DISPLAY_BYTES = 32
-
-
-class SnapshotTorn(BusError):
-    """The device changed under every try to read one consistent snapshot."""
 
 
 def _text(value: Value) -> str:
@@ -55,6 +51,7 @@ class ProfileDevice:
         :raises DeviceMismatch: if it is not the device the map describes.
         """
         block, match = self._blocks["id"], self._map.match
+        assert match is not None, "a profile has an identity"
         try:
             words = await self._bus.read_input(self._unit, block.address, block.words, Priority.SLOW)
         except Declined as error:

@@ -208,6 +208,10 @@ class Bus:
         )
         return list(answer.registers)
 
+    async def request(self, unit: int, priority: Priority, call: _Call) -> ModbusPDU:
+        """Queue any other request, see `gateway.modbus.functions`, and return the answer."""
+        return await self._ask(unit, priority, call)
+
     async def _ask(self, unit: int, priority: Priority, call: _Call) -> ModbusPDU:
         """
         Queue a request and return the answer.

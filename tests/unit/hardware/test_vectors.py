@@ -65,8 +65,8 @@ class TestInBigOrder:
 
 class TestAgrees:
     def test_does_not_take_a_flag_for_a_number(self) -> None:
-        assert not agrees(point("u16"), b"\x00\x01", True)
-        assert agrees(point("u16"), b"\x00\x01", Fraction(1))
+        assert not agrees(point("u16"), Fraction(1), True)
+        assert agrees(point("u16"), Fraction(1), Fraction(1))
 
 
 class TestCrc16Modbus:
