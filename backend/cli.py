@@ -1,4 +1,4 @@
-"""The `campustap` command: serve, worker, migrate, tenant seed, reconcile, gateway list."""
+"""The `campustap` command: serve, worker, migrate, tenant seed, reconcile, gateway list, statement import."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from backend import worker
 from backend.bootstrap import container
 from backend.bootstrap.plan import PlanMalformed
 from backend.bootstrap.seed import seed
-from backend.commands import brokers, gateways, receipts
+from backend.commands import brokers, gateways, receipts, statements
 from backend.config import Config, ConfigError, load
 from backend.errors import BackendError
 from backend.migrations import runner
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     gateways.add_to(gateway)
     brokers.add_to(commands)
     receipts.add_to(commands)
+    statements.add_to(commands)
     return parser
 
 

@@ -120,8 +120,8 @@ class _Detail:
         if abs(fee_minor) > abs(received) or fee_minor * sign > 0:
             raise columns.refusal("inconsistent", f"a fee of {fee_minor} fen cannot be", number, "服务费（元）")
         operation_no = values[columns.places["退款批次号/请求号"]]
-        if bool(operation_no) == (kind == "payment"):
-            raise columns.refusal("inconsistent", f"{word} and this do not fit", number, "退款批次号/请求号")
+        if operation_no and kind == "payment":
+            raise columns.refusal("inconsistent", "a payment has no number of a refund", number, "退款批次号/请求号")
         self.counts[kind] += 1
         self.amounts[kind] += received
         self.discounts[kind] += discounts[0]

@@ -6,8 +6,25 @@ from dataclasses import asdict, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    Date,
+    Integer,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
+from backend.db import UtcDateTime
+from backend.kit.clock import epoch_ms
 from backend.statements.models import statement_files, statement_lines
 from backend.statements.types import KindSum, Row, StatementFile, StatementLine
 
@@ -86,9 +103,24 @@ def replace_file(conn: Connection, file: StatementFile, replaced_at: datetime) -
 
 
 def add_lines(conn: Connection, tenant_id: str, method: str, day: date, rows: Sequence[Row]) -> None:
-    """Insert lines."""
-    common = {"tenant_id": tenant_id, "method": method, "day": day}
-    conn.execute(insert(statement_lines), [common | row._asdict() for row in rows])
+    """
+    Insert lines, in one statement with one parameter: an object of line number → values.
+
+    Both databases take objects apart (`json_each`); sending rows one by one takes three times as long.
+    """
+    document = {str(row.line_number): [*row[1:7], epoch_ms(row.happened_at), row.status] for row in rows}
+    given = func.json_each(bindparam("document", document, JSON)).table_valued("key", column("value", JSON))
+    values: list[Any] = [
+        literal(tenant_id),
+        literal(method),
+        literal(day, Date),
+        cast(given.c.key, Integer),
+    ]
+    for place, name in enumerate(Row._fields[1:]):
+        text = given.c.value[place].as_string()
+        is_number = isinstance(statement_lines.c[name].type, BigInteger | UtcDateTime)
+        values.append(cast(text, BigInteger) if is_number else text)
+    conn.execute(insert(statement_lines).from_select([c.name for c in _LINE_COLUMNS], select(*values)))
 
 
 def rows_of(conn: Connection, tenant_id: str, method: str, day: date) -> Iterator[Row]:
@@ -107,12 +139,12 @@ def lines_of(conn: Connection, tenant_id: str, method: str, numbers: Sequence[st
     found: dict[tuple[date, int], StatementLine] = {}
     for start in range(0, len(numbers), _NUMBERS_PER_QUERY):
         some = list(numbers[start : start + _NUMBERS_PER_QUERY])
-        for column in (statement_lines.c.order_no, statement_lines.c.operation_no):
+        for number in (statement_lines.c.order_no, statement_lines.c.operation_no):
             query = select(*_LINE_COLUMNS).where(
                 statement_lines.c.tenant_id == tenant_id,
                 statement_lines.c.method == method,
-                column.in_(some),
-                column != "",
+                number.in_(some),
+                number != "",
             )
             for row in conn.execute(query):
                 line = StatementLine(*row)

@@ -30,6 +30,7 @@ class Reading:
     rows: Iterator[Row]
 
 
+@lru_cache(maxsize=8_192)  # the same few amounts fill a file
 def parse_yuan(text: bytes, decimals: int) -> int | None:
     """Return an amount in units of the last decimal, or None unless it has exactly so many decimals."""
     match = _YUAN.fullmatch(text)
