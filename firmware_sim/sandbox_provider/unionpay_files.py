@@ -88,9 +88,9 @@ def _zme(row: Row) -> bytes:
     amount = row.operation.amount_minor
     fields = [
         "E74" if amount < 0 else "E84", _ACQUIRER, _ACQUIRER, row.operation.reference[-6:], compact(row.at_ms)[4:],
-        "622848******1234567", f"{abs(amount):012d}", _MERCHANT_CATEGORY, "07", "00", row.order.reference[-6:],
-        row.order.reference[4:14], "4515", row.operation.reference[-12:], _signed(0), _signed(amount),
-        row.order.merchant_id, row.order.merchant_id, "0", "0" * 12, "00", row.order.order_no,
+        "622848******1234567", f"{abs(amount):012d}", _MERCHANT_CATEGORY, "07", "01", row.order.reference[-6:],
+        row.order.reference[4:14], row.order.reference[4:8], f"{row.order.amount_minor:012d}", _signed(0),
+        _signed(amount), "", row.order.merchant_id, "0", "0" * 12, "00", "",
     ]  # fmt: skip
     return line(fields, ZME_WIDTHS)
 

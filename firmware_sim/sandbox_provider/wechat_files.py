@@ -36,7 +36,7 @@ def _cells(merchant: Merchant, row: Row) -> list[str]:
     state = {"charge": "SUCCESS", "refund": "REFUND", "void": "REVOKED"}[row.kind]
     refund = ["", "", yuan(0), yuan(0), "", ""]
     if operation is not None:
-        number = operation.operation_no if operation.kind == "refund" else ""
+        number = operation.operation_no if operation.kind == "refund" else order.order_no
         refund = [operation.reference, number, yuan(returned), yuan(0), "ORIGINAL", "SUCCESS"]
     return [
         readable(row.at_ms), merchant.values["app_id"], merchant.merchant_id, "0", "", order.reference,

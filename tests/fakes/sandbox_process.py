@@ -131,3 +131,8 @@ class Sandbox:
     def set_clock(self, now: str) -> None:
         """Set the provider's clock to an ISO 8601 time."""
         assert httpx.post(f"{self.url}/clock", json={"now": now}, trust_env=False).status_code == 200
+
+    def adjust(self, our_id: str, amount_minor: int) -> None:
+        """Book an adjustment of a UnionPay order."""
+        body = {"order_no": our_id, "amount_minor": amount_minor}
+        assert httpx.post(f"{self.url}/adjustment", json=body, trust_env=False).status_code == 200
