@@ -21,6 +21,8 @@ books = Table(
     Column("last_number", BigInteger, nullable=False),
     #: All holds with an `expires_at` up to this time are resolved.
     Column("expired_to", UtcDateTime, nullable=False),
+    #: Left anew by each writer that changes accounts: who finds his own knows that nobody wrote since.
+    Column("stamp", String(16), nullable=False),
     #: Up to this transfer the checkpoints are what the transfers add up to.
     Column("verified_number", BigInteger, nullable=False),
 )

@@ -393,6 +393,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("last_number", sa.BigInteger(), nullable=False),
         sa.Column("expired_to", UtcDateTime(), nullable=False),
+        sa.Column("stamp", sa.String(length=16), nullable=False),
         sa.Column("verified_number", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_books")),
     )
