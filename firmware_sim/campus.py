@@ -28,13 +28,18 @@ QUICK = Habits(mean_s=5.0, sigma=0.4, shortest_s=2.0, longest_s=12.0)
 WATCHABLE = Habits(mean_s=60.0, sigma=0.5, shortest_s=15.0, longest_s=240.0)
 FULL_LENGTH = Habits(mean_s=558.0, sigma=0.5, shortest_s=60.0, longest_s=1_500.0)
 
+_CODE_SHARE = 0.3
 _STARTS = [("page", 0.6), ("card", 0.4)]
 _ENDINGS = [("stop", 0.55), ("card", 0.15), ("close_tap", 0.15), ("walk_away", 0.15)]
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One person's shower as intended. `walk_away` means the mixer is left shut without telling anyone."""
+    """
+    One person's shower as intended. `walk_away` means the mixer is left shut without telling anyone.
+
+    `shows_code`: pays with a one-time code rather than by the agreement on file; WeChat knows nothing else.
+    """
 
     login: str
     card_uid: str
@@ -43,6 +48,7 @@ class Visit:
     method: str
     duration_s: float
     ending: str
+    shows_code: bool = False
 
 
 def _pick(rng: random.Random, options: list[tuple[str, float]]) -> str:
@@ -53,7 +59,7 @@ def _method(rng: random.Random, start: str, building: int) -> str:
     if start == "card":
         return "wallet"
     # the planned grant makes one brand exclusive in building 1
-    other = "unionpay" if building == 1 else rng.choice(["unionpay", "alipay"])
+    other = "unionpay" if building == 1 else rng.choice(["unionpay", "alipay", "wechat"])
     return rng.choices(["wallet", other], [0.7, 0.3])[0]
 
 
@@ -68,7 +74,8 @@ def visits(*, seed: int, plan: dict[str, Any], habits: Habits) -> Iterator[Visit
         start = _pick(rng, _STARTS)
         building = int(device_id.removeprefix("dev_b").partition("_")[0])
         duration_s = min(max(rng.lognormvariate(mu, habits.sigma), habits.shortest_s), habits.longest_s)
+        method = _method(rng, start, building)
+        shows_code = method == "wechat" or (method != "wallet" and rng.random() < _CODE_SHARE)
         yield Visit(
-            person["login"], person["card_uid"], device_id, start, _method(rng, start, building), duration_s,
-            _pick(rng, _ENDINGS),
-        )  # fmt: skip
+            person["login"], person["card_uid"], device_id, start, method, duration_s, _pick(rng, _ENDINGS), shows_code
+        )

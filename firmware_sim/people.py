@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from firmware_sim.campus import Visit
+from firmware_sim.payment_codes import payment_code
 from firmware_sim.school_api import Refused, SchoolApi
 from firmware_sim.stack import control
 
@@ -33,7 +34,11 @@ async def _until(api: SchoolApi, visit: Visit, session_id: str, states: set[str]
 async def _start(api: SchoolApi, control_port: int, visit: Visit) -> str:
     if visit.start == "page":
         session = await api.start(
-            visit.login, device_id=visit.device_id, method=visit.method, request_id=f"req_{uuid.uuid4().hex}"
+            visit.login,
+            device_id=visit.device_id,
+            method=visit.method,
+            request_id=f"req_{uuid.uuid4().hex}",
+            payer_code=payment_code(visit.method) if visit.shows_code else "",
         )
         return str(session["water_session_id"])
     await _ask_devices(control_port, do="tap", device=visit.device_id, uid=visit.card_uid)

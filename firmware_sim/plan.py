@@ -149,7 +149,7 @@ def _people(rng: random.Random, size: PlanSize) -> list[dict[str, Any]]:
         ("approver", "审批人 老梁", "Approver Liang", ["admin", "approver"]),
         ("desk", "图书馆前台", "Library desk", ["gate_desk"]),
     ]
-    people = [
+    people: list[dict[str, Any]] = [
         {
             "login": login, "name": name, "name_en": name_en, "person_class": "staff", "roles": roles,
             "card_uid": None, "opening_minor": 0,

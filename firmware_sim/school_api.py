@@ -45,9 +45,13 @@ class SchoolApi:
             self._tokens[login] = str(signed_in["token"])
         return self._tokens[login]
 
-    async def start(self, login: str, *, device_id: str, method: str, request_id: str) -> dict[str, Any]:
+    async def start(
+        self, login: str, *, device_id: str, method: str, request_id: str, payer_code: str = ""
+    ) -> dict[str, Any]:
         """
         Return the water session that a start made, or the one an earlier start with this id made.
+
+        `payer_code` is the one-time code that the person shows, for those who pay by code.
 
         :raises Refused: with the refusal's code.
         """
@@ -55,7 +59,8 @@ class SchoolApi:
             "POST",
             "/water-sessions",
             login=login,
-            body={"device_id": device_id, "method": method, "request_id": request_id},
+            body={"device_id": device_id, "method": method, "request_id": request_id}
+            | ({"payer_code": payer_code} if payer_code else {}),
         )
         return found
 

@@ -1,6 +1,5 @@
 """The sandbox provider as a process, with the doors tests have into it."""
 
-import random
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from firmware_sim import sandbox_keys
+from firmware_sim.payment_codes import payment_code as payment_code
 from firmware_sim.sandbox_provider.kit import number_of
 
 _ROOT = Path(__file__).parents[2]
@@ -22,12 +22,6 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
-
-
-def payment_code(brand: str) -> str:
-    """Return a one-time payment code such as a payer of a brand shows; another each time."""
-    prefix, digits = {"unionpay": ("62", 17), "alipay": ("28", 16), "wechat": ("13", 16)}[brand]
-    return prefix + "".join(random.choices("0123456789", k=digits))
 
 
 class Sandbox:
