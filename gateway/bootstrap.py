@@ -1,26 +1,30 @@
 """Builds a gateway from its configuration and runs it."""
 
 import asyncio
-import contextlib
 import logging
-import signal
 from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.care import measuring
+from gateway.care.configurator import Configurator
+from gateway.care.local import LocalStatus
+from gateway.care.snapshot import Snapshot
 from gateway.config import Config, ConfigRefused, ConfiguredDevice
 from gateway.contract import CONTRACT_VERSION, topics
-from gateway.contract.messages import HealthReport
+from gateway.contract.messages import HealthReport, Hello
 from gateway.devices.access_reader import AccessReader
+from gateway.devices.drivers import has_profile, outlet_on
 from gateway.devices.registry import Registry
-from gateway.devices.water_outlet import WaterOutlet
-from gateway.kit import Clock, Trace, now_ms
+from gateway.kit import Clock, Trace, new_id, now_ms
 from gateway.modbus.bus import Bus
+from gateway.provisioning import Birth, ConfigurationState, configuration_topic
 from gateway.sessions.controller import RECORDS_PER_SESSION, OutletController
 from gateway.sessions.device import DeviceController, Surroundings
 from gateway.sessions.door import DoorController
 from gateway.sessions.lookout import Lookout
-from gateway.uplink.client import Broker, MqttClient
+from gateway.uplink.client import Broker, MqttClient, Received
 from gateway.uplink.inbox import Inbox
 from gateway.uplink.outbox import Outbox, gone_payload, hello_of
 from gateway.uplink.own_faults import OwnFaults
@@ -34,6 +38,10 @@ log = logging.getLogger(__name__)
 SOFTWARE = "campustap-gateway 0.1.0"
 KEY_FILE = "gateway.key"
 STORE_FILE = "gateway.sqlite"
+#: in a gateway's state, the register maps of devices that the product has none of
+MAPS_FOLDER = "register_maps"
+#: minted once for each process: two boxes with one certificate take turns with theirs
+INSTANCE = new_id("in")
 SHUTDOWN_CLOSE_S = 8.0
 SHUTDOWN_SEND_S = 2.0
 
@@ -58,8 +66,16 @@ def _existing_key(state_dir: Path) -> Ed25519PrivateKey:
 class Gateway:
     """One gateway: buses, devices, uplink, and the one store between them."""
 
-    def __init__(self, config: Config, *, clock: Clock = now_ms, trace: Path | None = None) -> None:
-        self._config, self._clock = config, clock
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock = now_ms,
+        trace: Path | None = None,
+        configurator: Configurator | None = None,
+    ) -> None:
+        self._config, self._clock, self._configurator = config, clock, configurator
+        self._instance, self._started_at_ms = INSTANCE, clock()
         self.trace = Trace(trace)
         key = _existing_key(config.state_dir)
         self.store = Store(
@@ -82,7 +98,7 @@ class Gateway:
                 will_payload=gone_payload(config.gateway),
                 tls=config.broker_tls,
             ),
-            on_received=lambda message: self.inbox.received(message),
+            on_received=self._received,
             on_connection=self._on_connection,
         )
         self.outbox = Outbox(
@@ -119,6 +135,9 @@ class Gateway:
             trace=self.trace,
             not_before_ms=not_before_ms,
         )
+        self._configuration_topic = configuration_topic(config.tenant, config.gateway)
+        self._loads = {line_id: measuring.LoadMeter() for line_id in self.buses}
+        self.local = LocalStatus(config.state_dir, config.metrics_port, self.snapshot)
         self._tasks: list[asyncio.Task[None]] = []
         self._greetings: set[asyncio.Task[None]] = set()
 
@@ -152,9 +171,14 @@ class Gateway:
         passages: list[PassageMemory],
     ) -> DeviceController:
         try:
-            register_map = load(device.map_id)
+            register_map = load(device.map_id, self._config.state_dir / MAPS_FOLDER)
         except MapError as error:
             raise ConfigRefused(f"device {device.device_id}: map_id: {error}") from error
+        if device.kind == "door" and not has_profile(register_map):
+            raise ConfigRefused(
+                f"device {device.device_id}: kind: a {device.map_id} is no door of ours: "
+                'write kind = "outlet", and it is read, and its cards are passed on'
+            )
         self._maps[register_map.map_id] = register_map
         bus = self.buses[device.line_id]
         line = next(line for line in self._config.lines if line.line_id == device.line_id)
@@ -164,7 +188,7 @@ class Gateway:
         if device.kind == "door":
             door = AccessReader(bus, device.unit, register_map)
             return DoorController(device.device_id, door, around, memory, passages, period_s=period_s)
-        outlet = WaterOutlet(bus, device.unit, register_map)
+        outlet = outlet_on(bus, device.unit, register_map, clock=self._clock)
         return OutletController(
             device.device_id,
             outlet,
@@ -182,6 +206,7 @@ class Gateway:
         for bus in self.buses.values():
             bus.start()
         work = [self.inbox.run(), self.outbox.run(), self.outbox.run_telemetry()]
+        work += [self.local.run()]
         work += [self.outbox.run_health(self.registry.changed, self._health), self.own_faults.watch()]
         if self._config.look_period_s:
             work += [self.lookout.run(line_id) for line_id in self.buses]
@@ -216,6 +241,63 @@ class Gateway:
             self._greetings.add(task)
             task.add_done_callback(self._greetings.discard)
 
+    def greet(self) -> None:
+        """Say again who we are and with which configuration, if anybody listens."""
+        if self.client.connected:
+            self._on_connection(True)
+
+    def _received(self, message: Received) -> None:
+        if self._configurator is None or message.topic != self._configuration_topic:
+            self.inbox.received(message)
+            return
+        answering = sorted(self.online())
+        self._configurator.received(message.payload, retained=message.retained, answering=answering)
+
+    def online(self) -> set[str]:
+        """Return the devices that answer."""
+        ids = [device.device_id for device in self._config.devices]
+        return {device_id for device_id in ids if self.registry.device(device_id).state == "online"}
+
+    def is_quiet(self) -> bool:
+        """Return whether no line has running water or a command."""
+        return not any(controller.is_busy() for controller in self.controllers.values())
+
+    def _birth(self, hello: Hello) -> Birth:
+        return Birth(
+            **msgspec.structs.asdict(hello),
+            instance=self._instance,
+            takeovers=self.client.takeovers,
+            certificate_not_after_ms=measuring.certificate_not_after_ms(self._config),
+            configuration=self._configurator.said if self._configurator else None,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Return what to say of ourselves on the box."""
+        own_rejected = self._configurator.rejected if self._configurator else {}
+        return measuring.snapshot(
+            self._config,
+            software=SOFTWARE,
+            instance=self._instance,
+            started_at_ms=self._started_at_ms,
+            health=self._health(),
+            uplink=measuring.Uplink(
+                connected=self.client.connected,
+                connections=self.client.connections,
+                takeovers=self.client.takeovers,
+                trouble=self.client.last_trouble,
+                journal_lost=self.store.lost,
+                journal_blockages=self.outbox.blockages,
+                rejected={**self.inbox.rejected, **own_rejected},
+                duplicates=self.inbox.duplicates,
+                faults={fault.value: list(known) for fault, known in self.own_faults.present.items()},
+            ),
+            configuration=self._configurator.said if self._configurator else ConfigurationState(),
+            certificate_ms=measuring.certificate_not_after_ms(self._config),
+            buses=self.buses,
+            loads=self._loads,
+            strangers={line_id: walk.strangers for line_id, walk in self.lookout.walks.items()},
+        )
+
     async def _greet(self) -> None:
         hello = await hello_of(
             self.store,
@@ -226,7 +308,7 @@ class Gateway:
             maps={map_id: register_map.version for map_id, register_map in self._maps.items()},
             devices=sorted(self.controllers),
         )
-        self.outbox.hello(hello)
+        self.outbox.hello(self._birth(hello))
         self.registry.changed.set()
         self.outbox.restart()
 
@@ -254,23 +336,3 @@ class Gateway:
         await self.client.stop()
         self.store.close()
         log.info("gateway down", extra={"gateway": self._config.gateway})
-
-
-async def run(config: Config, *, trace: Path | None = None) -> None:
-    """Run a gateway until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    gateway = Gateway(config, trace=trace)
-    gateway.start()
-    stopped = asyncio.create_task(stop.wait())
-    failed = asyncio.create_task(gateway.failed())
-    await asyncio.wait([stopped, failed], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if failed.done():
-        failed.result()  # a bug: crash loudly, the leases close what is open
-    failed.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await failed
-    await gateway.stop()
