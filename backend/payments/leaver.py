@@ -22,7 +22,7 @@ from backend.payments import cases, entry_checks, people_rules, purse_transfers,
 from backend.payments import people_repository as repository
 from backend.payments import service as payments
 from backend.payments.people_repository import payouts as table
-from backend.payments.people_rules import FUND_OWNER, PAYOUT_OWNER, SUBSIDY, VOUCHER, WALLET, Obstacle
+from backend.payments.people_rules import FUND_OWNER, PAYOUT_OWNER, Obstacle
 from backend.payments.postings import PURSE_KINDS
 
 
@@ -187,15 +187,16 @@ def _empty_purses(
     conn: Connection, tenant_id: str, cardholder_id: str, payout_id: str, now: datetime
 ) -> tuple[int, int]:
     """Bring a person's purses to zero, all or none; return what is theirs and what is the school's."""
-    had = {each.purse: each.available_minor for each in payments.purses(conn, tenant_id, cardholder_id)}
-    bought = purse_transfers.own_voucher_minor(conn, tenant_id, cardholder_id)
     owed = ledger.account(conn, tenant_id, "refunds_payable", PAYOUT_OWNER)
-    moves = [
-        ("wallet", WALLET, owed, had[WALLET]),
-        ("voucher_own", VOUCHER, owed, bought),
-        ("voucher", VOUCHER, ledger.account(conn, tenant_id, PURSE_KINDS[VOUCHER], FUND_OWNER), had[VOUCHER] - bought),
-        ("subsidy", SUBSIDY, ledger.account(conn, tenant_id, PURSE_KINDS[SUBSIDY], FUND_OWNER), had[SUBSIDY]),
-    ]
+    moves, own_minor, returned_minor = [], 0, 0
+    for each in payments.purses(conn, tenant_id, cardholder_id):
+        own = purse_transfers.own_minor(conn, tenant_id, cardholder_id, each.purse)
+        moves.append((f"{each.purse}.own", each.purse, owed, own, "payout"))
+        own_minor += own
+        if rest := each.available_minor - own:
+            fund = ledger.account(conn, tenant_id, PURSE_KINDS[each.purse], FUND_OWNER)
+            moves.append((f"{each.purse}.returned", each.purse, fund, rest, "returned to the fund"))
+            returned_minor += rest
     requests = [
         TransferRequest(
             transfer_id=f"{payout_id}.{name}",
@@ -205,15 +206,14 @@ def _empty_purses(
             amount_minor=amount,
             event_at=now,
             reference=payout_id,
-            memo="payout" if credit == owed else "returned to the fund",
+            memo=memo,
         )
-        for name, purse, credit, amount in moves
+        for name, purse, credit, amount, memo in moves
         if amount > 0
     ]
     results = ledger.execute(conn, tenant_id, requests, now=now)
     assert all(result.stands for result in results), results
-    own = had[WALLET] + bought
-    return own, sum(had.values()) - own
+    return own_minor, returned_minor
 
 
 def _close_person(conn: Connection, tenant_id: str, cardholder_id: str, now: datetime) -> None:

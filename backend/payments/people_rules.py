@@ -9,8 +9,8 @@ Postings, debit → credit; a transfer's id is made of the id of whoever began i
 | manual entry, when approved | e.entry | as proposed | as proposed |
 | refund, when approved | `payments.request_refund` as rf_e | | |
 | purse transfer, at once | t.move | one purse of the person | another of theirs |
-| leaver's own money, at once | p.wallet, p.voucher_own | the purse | refunds_payable/payout |
-| leaver's scheme money, at once | p.subsidy, p.voucher | the purse | subsidy_fund/school, voucher_fund/school |
+| leaver's own money, at once | p.*purse*.own | the purse | refunds_payable/payout |
+| the school's money, at once | p.*purse*.returned | the leaver's purse | the scheme's fund: subsidy_fund/school, … |
 | payout, when approved | e.entry | refunds_payable/payout | cash, or payout_clearing by bank |
 """
 

@@ -19,7 +19,7 @@ from backend.payments import people_repository as repository
 from backend.payments import people_rules
 from backend.payments import service as payments
 from backend.payments.people_repository import purse_transfers as table
-from backend.payments.people_rules import VOUCHER
+from backend.payments.people_rules import WALLET
 from backend.payments.postings import PURSE_KINDS
 
 TRANSFER_PREFIX = "pt_"
@@ -158,8 +158,15 @@ def movable_minor(
     conn: Connection, tenant_id: str, cardholder_id: str, name: str, share: people_rules.Share = "any"
 ) -> int:
     """Return how much of a purse may move: what is available, or the part of it that is the person's own money."""
-    available = max(purse(conn, tenant_id, cardholder_id, name).available_minor, 0)
-    if share == "any" or available == 0:
+    if share == "own":
+        return own_minor(conn, tenant_id, cardholder_id, name)
+    return max(purse(conn, tenant_id, cardholder_id, name).available_minor, 0)
+
+
+def own_minor(conn: Connection, tenant_id: str, cardholder_id: str, name: str) -> int:
+    """Return how much of what a purse has available is the person's own: all of the wallet, part of a scheme."""
+    available = movable_minor(conn, tenant_id, cardholder_id, name)
+    if name == WALLET or available == 0:
         return available
     lines = payments.purse_entries(conn, tenant_id, cardholder_id, name, _HISTORY_MAX)
     moves = [(_move(line), abs(line.change_minor)) for line in reversed(lines) if line.change_minor]
@@ -168,16 +175,12 @@ def movable_minor(
 
 def _move(line: StatementLine) -> people_rules.Move:
     is_in = line.change_minor > 0
-    if line.transfer_id.startswith(TRANSFER_PREFIX):
+    other = line.counter_account_id.partition("/")[0]
+    if other == PURSE_KINDS[WALLET]:
         return "own_in" if is_in else "own_out"
-    if line.counter_account_id == _REVENUE:
-        return "refunded" if is_in else "spent"
-    return "given" if is_in else "spent"
-
-
-def own_voucher_minor(conn: Connection, tenant_id: str, cardholder_id: str) -> int:
-    """Return how much of a person's vouchers they bought with their own money and still have."""
-    return movable_minor(conn, tenant_id, cardholder_id, VOUCHER, "own")
+    if is_in:
+        return "refunded" if other == _REVENUE else "given"
+    return "spent"
 
 
 def transfers(

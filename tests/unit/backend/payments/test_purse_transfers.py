@@ -85,7 +85,8 @@ class TestTransfer:
         office.shower(600)
 
         with office.db.read() as conn:
-            assert purse_transfers.own_voucher_minor(conn, TENANT, "ch_ann") == 300
+            assert purse_transfers.own_minor(conn, TENANT, "ch_ann", "voucher") == 300
+            assert purse_transfers.own_minor(conn, TENANT, "ch_ann", "wallet") == 600
 
     def test_follows_the_schools_own_table(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(people_rules.PAIRS_OF_TENANT, TENANT, {("subsidy", "wallet"): "any"})
@@ -95,6 +96,18 @@ class TestTransfer:
 
         assert office.purses() == {"subsidy": 0, "voucher": 0, "wallet": 1_200}
         assert _refused(office, amount_minor=1, request_id="request-0002").code == "transfer_not_allowed"
+
+    def test_makes_no_scheme_money_ones_own_on_a_way_round(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        table: dict[tuple[str, str], people_rules.Share] = {("subsidy", "voucher"): "any", ("voucher", "wallet"): "own"}
+        monkeypatch.setitem(people_rules.PAIRS_OF_TENANT, TENANT, table)
+        office.give("subsidy", 200)
+        office.transfer(200, "subsidy", "voucher")
+
+        refused = _refused(office, amount_minor=1, from_purse="voucher", to_purse="wallet", request_id="request-0002")
+
+        assert (refused.code, refused.details["available_minor"]) == ("transfer_not_covered", 0)
 
     @pytest.mark.parametrize("status", ["frozen", "closed"])
     def test_is_not_for_who_is_not_active(self, office: Office, status: str) -> None:
