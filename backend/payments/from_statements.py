@@ -115,7 +115,7 @@ class _Settler:
         if not self._days:
             return 0
         conn, tenant_id, method, now = self._conn, self._tenant_id, self._method, self._now
-        waiting = queue_repository.without_answer(conn, tenant_id, method, now)
+        waiting = queue_repository.without_answer(conn, tenant_id, method)
         given_up = queue_repository.given_up(conn, tenant_id, method, now - LOOK_BACK, ("charge",))
         numbers = {number for seen in (*waiting, *given_up) for number in (seen.number, order_no(seen.order_id))}
         lines = statements.lines_of(conn, tenant_id, method, sorted(numbers)) if numbers else {}

@@ -71,9 +71,9 @@ def enqueue(
         answered_by="",
         number=order_no(operation_id),
     )
-    if not queue_repository.add(conn, operation):
-        if queue_repository.find(conn, order.tenant_id, operation_id) is None:
-            raise OrderNumberTaken(operation_id=operation_id)
+    is_new = queue_repository.add(conn, operation)
+    if not is_new and queue_repository.find(conn, order.tenant_id, operation_id) is None:
+        raise OrderNumberTaken(operation_id=operation_id)
 
 
 def order_id(order: Authorization | TopUp) -> str:

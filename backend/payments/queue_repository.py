@@ -106,12 +106,12 @@ def unsettled(conn: Connection, tenant_id: str) -> list[Operation]:
     return [Operation(*row) for row in conn.execute(query)]
 
 
-def without_answer(conn: Connection, tenant_id: str, method: str, sent_before: datetime) -> list[Operation]:
-    """Return what was sent to a provider before a time and has no final answer, oldest first."""
+def without_answer(conn: Connection, tenant_id: str, method: str) -> list[Operation]:
+    """Return what was sent to a provider and has no final answer, oldest first."""
     query = (
         select(*_OPERATION)
         .where(operations.c.tenant_id == tenant_id, operations.c.method == method, operations.c.kind != "watch")
-        .where(operations.c.status.in_(_OPEN), operations.c.sent_at < sent_before)
+        .where(operations.c.status.in_(_OPEN), operations.c.sent_at.is_not(None))
         .order_by(operations.c.sent_at, operations.c.operation_id)
     )
     return [Operation(*row) for row in conn.execute(query)]

@@ -29,6 +29,7 @@ from backend.payments.capabilities import MATRIX
 from backend.payments.cases import open_case
 from backend.payments.from_statements import fetch_statements, resolve_from_statements
 from backend.payments.notifying import NotifierUnknown, take_notification
+from backend.payments.orders import OrderNumberTaken
 from backend.payments.payers import (
     PayerAgreementRefused,
     PayerCodeMalformed,
@@ -74,6 +75,7 @@ __all__ = [
     "MethodUnknown",
     "NotifierUnknown",
     "Operation",
+    "OrderNumberTaken",
     "Part",
     "PayerAgreementRefused",
     "PayerCodeMalformed",

@@ -78,7 +78,7 @@ class FakeProvider:
     files: dict[date, tuple[str, bytes]] = field(default_factory=dict)
     _behaviours: deque[str] = field(default_factory=deque)
     _late: list[Callable[[], object]] = field(default_factory=list)
-    _steps: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    steps: dict[tuple[str, str], Answer] = field(default_factory=dict)
 
     def behave(self, *behaviours: str) -> None:
         """Say what happens to the next calls, one word each."""
@@ -137,7 +137,7 @@ class FakeProvider:
         behaviour = self._next("query_step", order.order_id)
         if behaviour in ("lost_request", "lost_answer"):
             return Unknown("timeout")
-        return self._steps.get((order.tenant_id, step.operation_id), Declined(NOT_FOUND))
+        return self.steps.get((order.tenant_id, step.operation_id), Declined(NOT_FOUND))
 
     def message(
         self,
@@ -150,7 +150,7 @@ class FakeProvider:
         status: str = "",
     ) -> tuple[dict[str, str], bytes]:
         """Return the headers and body of a notification about what is so now, or about what is claimed."""
-        answer = self._steps[tenant_id, operation_id] if operation_id else _told(self.orders[tenant_id, order_id])
+        answer = self.steps[tenant_id, operation_id] if operation_id else _told(self.orders[tenant_id, order_id])
         result: dict[str, object] = {"declined": answer.reason} if isinstance(answer, Declined) else {}
         if isinstance(answer, Succeeded) or status:
             said_minor = answer.amount_minor if isinstance(answer, Succeeded) else 0
@@ -240,12 +240,12 @@ class FakeProvider:
 
     def _step(self, order: Order, step: Step, behaviour: str) -> Answer:
         key = (order.tenant_id, step.operation_id)
-        if key not in self._steps:
+        if key not in self.steps:
             if behaviour == "decline":
-                self._steps[key] = Declined("do_not_honor")
+                self.steps[key] = Declined("do_not_honor")
             else:
-                self._steps[key] = self._change((order.tenant_id, order.order_id), step)
-        return self._steps[key]
+                self.steps[key] = self._change((order.tenant_id, order.order_id), step)
+        return self.steps[key]
 
     def _change(self, key: tuple[str, str], step: Step) -> Answer:
         order = self.orders.get(key)

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from backend.db import Database
 from backend.payments import cases, service
 from backend.payments.models import operations
-from backend.payments.service import Authorization
+from backend.payments.service import Authorization, Refund
 from tests.factories import NOW
 from tests.fakes.provider import FakeProvider
 
@@ -107,6 +107,19 @@ class World:
         """Release the hold."""
         with self.db.write() as conn:
             return service.void(conn, tenant_id="gxu", auth_id=auth_id, now=self.now)
+
+    def refund(self, amount_minor: int, refund_id: str = "rf_1", auth_id: str = "auth_1") -> Refund:
+        """Give part of what was captured back."""
+        with self.db.write() as conn:
+            return service.request_refund(
+                conn,
+                tenant_id="gxu",
+                refund_id=refund_id,
+                auth_id=auth_id,
+                amount_minor=amount_minor,
+                reason="cold",
+                now=self.now,
+            )
 
     def resolve(self, seconds: int = 0) -> int:
         """Let time pass and work the queue off once."""

@@ -1,0 +1,143 @@
+"""Steps whose answer is missing: asked about first, said again the same, settled once; refusals are cases."""
+
+from datetime import timedelta
+
+import pytest
+
+from backend.payments import service
+from backend.payments.port import Answer, Order, Step, Succeeded
+from tests.unit.backend.payments.books import assert_settled, balance
+from tests.unit.backend.payments.conftest import World
+
+
+def told(world: World) -> list[str]:
+    """Return what the provider was told and asked after the order itself."""
+    return [verb for verb, _ in world.provider.calls][1:]
+
+
+def statuses(world: World) -> list[tuple[str, str]]:
+    """Return what is unsettled."""
+    with world.db.read() as conn:
+        return [(row.operation_id, row.status) for row in service.unknowns(conn, "gxu")]
+
+
+class TestResolveDue:
+    @pytest.mark.parametrize(
+        ("behaviours", "calls"),
+        [
+            (["ok"], ["capture"]),
+            (["lost_answer"], ["capture", "query_step"]),
+            (["lost_request"], ["capture", "query_step", "capture"]),
+            (["lost_answer", "lost_answer"], ["capture", "query_step", "query_step"]),
+            (["lost_request", "ok", "lost_answer"], ["capture", "query_step", "capture", "query_step"]),
+        ],
+    )
+    def test_a_step_is_asked_about_before_it_is_said_again(
+        self, world: World, behaviours: list[str], calls: list[str]
+    ) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave(*behaviours)
+        world.settle()
+
+        assert told(world) == calls
+        assert world.provider.owed_minor("gxu") == 120
+        assert_settled(world.db)
+
+    def test_the_step_is_the_same_on_every_attempt(self, world: World) -> None:
+        seen: list[Step] = []
+        real = world.provider.capture
+
+        def capture(order: Order, step: Step) -> Answer:
+            seen.append(step)
+            return real(order, step)
+
+        world.provider.capture = capture  # type: ignore[method-assign]
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave("lost_request", "ok", "lost_request")
+        world.settle()
+
+        assert len(seen) == 3
+        assert len(set(seen)) == 1
+
+    def test_the_order_carries_what_the_provider_calls_it(self, world: World) -> None:
+        seen: list[Order] = []
+        real = world.provider.capture
+
+        def capture(order: Order, step: Step) -> Answer:
+            seen.append(order)
+            return real(order, step)
+
+        world.provider.capture = capture  # type: ignore[method-assign]
+        opened = world.held("unionpay")
+        world.capture(120)
+        world.settle()
+
+        assert opened.provider_ref == "ref"
+        assert seen == [Order("gxu", "auth_1", "hold", 300, opened.created_at, "ref")]
+
+    def test_a_capture_of_another_amount_is_a_case(self, world: World) -> None:
+        world.provider.capture = lambda order, step: Succeeded("captured", 121)  # type: ignore[method-assign]
+        world.held("unionpay")
+        world.capture(120)
+        world.settle()
+
+        assert world.cases() == [("amount_differs", "cap_1.capture")]
+        assert statuses(world) == [("cap_1.capture", "refused")]
+
+    def test_a_void_the_provider_refuses_is_a_case(self, world: World) -> None:
+        world.held("unionpay")
+        world.void()
+        world.provider.behave("decline")
+        world.settle()
+
+        assert world.cases() == [("void_refused", "auth_1.void")]
+
+    def test_a_capture_the_provider_refuses_is_our_loss_and_a_case(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave("decline")
+        world.settle()
+
+        assert balance(world.db, "operator_loss") == 120
+        assert world.cases() == [("capture_refused", "cap_1.capture")]
+
+    def test_a_step_nobody_answers_for_days_is_abandoned_and_a_case(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave("lost_request", *["lost_answer"] * 9)
+        world.resolve()
+        world.resolve(seconds=60)
+        world.resolve(seconds=4 * 86_400)
+
+        assert statuses(world) == [("cap_1.capture", "abandoned")]
+        assert world.cases() == [("unknown_abandoned", "cap_1.capture")]
+        assert world.resolve(seconds=86_400) == 0
+
+    def test_what_waited_for_days_unsaid_is_said_all_the_same(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.now += timedelta(days=9)
+        world.settle()
+
+        assert world.provider.owed_minor("gxu") == 120
+        assert world.cases() == []
+
+    def test_an_undo_that_finds_money_is_a_late_success_and_a_case(self, world: World) -> None:
+        world.provider.behave("lost_answer")
+        world.held("unionpay")
+        world.void()
+        world.settle()
+
+        assert world.auth().late_success
+        assert world.cases() == [("late_success", "auth_1")]
+
+    def test_an_undo_that_is_refused_is_a_case(self, world: World) -> None:
+        world.provider.behave("lost_answer")
+        world.held("unionpay")
+        world.void()
+        world.provider.behave("decline")
+        world.settle(seconds=10)
+
+        assert ("void_refused", "auth_1.undo1") in world.cases()
