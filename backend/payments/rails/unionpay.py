@@ -1,7 +1,6 @@
 """UnionPay (acp 5.1.0) behind the port."""
 
 import base64
-import binascii
 import logging
 import zlib
 from collections.abc import Callable, Mapping
@@ -126,7 +125,7 @@ class UnionPay:
             return None
         try:
             packed = base64.b64decode(content[1], validate=True)
-        except binascii.Error:
+        except ValueError:
             packed = b""
         data = inflated(packed, zlib.MAX_WBITS)
         if data is None:

@@ -136,20 +136,17 @@ class World:
     now: datetime = NOW
     asked: list[httpx.Request] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
+    provider: Provider = field(init=False)
 
     def __post_init__(self) -> None:
         folder(self.secrets, self.method, **self.fields)
+        wire = Wire(timeout_ms=400, transport=httpx.MockTransport(self._handle))
+        self.provider = adapter(self.method, self.secrets, wire, lambda: self.now)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         status, headers, body = self.answer(request)
         return httpx.Response(status, headers=headers, stream=_Once(body))
-
-    @property
-    def provider(self) -> Provider:
-        """Return the adapter."""
-        wire = Wire(timeout_ms=400, transport=httpx.MockTransport(self._handle))
-        return adapter(self.method, self.secrets, wire, lambda: self.now)
 
 
 def adapter(method: str, secrets: Path, wire: Wire, clock: Callable[[], datetime] = lambda: NOW) -> Provider:
@@ -175,7 +172,7 @@ def sorted_text(fields: Mapping[str, str], *without: str) -> bytes:
     ).encode()
 
 
-def unionpay_form(*, signer: str = "provider", escaped: bool = True, **fields: str) -> bytes:
+def unionpay_form(fields: Mapping[str, str], *, signer: str = "provider", escaped: bool = True) -> bytes:
     """Return a form as UnionPay signs it (01), escaped or as its gateway sends answers."""
     fields = {"signMethod": "01", **fields}
     digest = hashlib.sha256(sorted_text(fields, "signature")).hexdigest().encode()
@@ -188,7 +185,7 @@ def unionpay_echo(request: httpx.Request, **more: str) -> bytes:
     asked = form_of(request)
     kept = ("merId", "orderId", "txnTime", "txnType", "txnAmt", "currencyCode")
     fields = {name: asked[name] for name in kept if name in asked} | more
-    return unionpay_form(**{name: value for name, value in fields.items() if value})
+    return unionpay_form({name: value for name, value in fields.items() if value})
 
 
 def alipay_answer(method: str, node: Mapping[str, Any], *, signer: str = "provider") -> bytes:

@@ -42,10 +42,10 @@ def peer(behave: Peer) -> Iterator[str]:
     thread.join(5)
 
 
-def _ask(url: str, **more: int) -> Reply | Failure:
+def _ask(url: str) -> Reply | Failure:
     wire = Wire(timeout_ms=300)
     try:
-        return wire.send("POST", url, budget=wire.budget(), body=b"x", **more)
+        return wire.send("POST", url, budget=wire.budget(), body=b"x")
     finally:
         wire.close()
 
