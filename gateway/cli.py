@@ -1,20 +1,20 @@
-"""`campustap-gateway`: make the gateway's key, and run it."""
+"""`campustap-gateway`: its commands and their exit status. Bad input is one line that says what to write, status 2."""
 
 import argparse
-import asyncio
 import logging
-import os
 import sys
-from pathlib import Path
 
 import msgspec
 
-from gateway.bootstrap import key_path, run
-from gateway.config import ConfigRefused, load_config
-from gateway.contract.signing import load_or_create_key, public_text
-from gateway.uplink.store import NoRoom
+from gateway.care.enrolling import EnrollmentFailed
+from gateway.commands import doctor, init, running, scan, watch
+from gateway.commands.init import InitRefused
+from gateway.commands.local import NotRunning
+from gateway.commands.scan import ScanRefused
+from gateway.config import ConfigRefused
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_NOT_RUNNING, _REFUSED = 1, 2
 
 
 class _JsonLines(logging.Formatter):
@@ -44,27 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="campustap-gateway", description="The edge of CampusTap.")
     commands = parser.add_subparsers(dest="command", required=True)
-    init = commands.add_parser("init", help="make the gateway's key and print its public half as JSON")
-    init.add_argument("--state", type=Path, required=True, help="folder for key and journal")
-    start = commands.add_parser("run", help="run until SIGTERM")
-    start.add_argument("--config", type=Path, required=True, help="TOML file")
-    start.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    for command in (init, running, doctor, scan, watch):
+        command.add_to(commands)
     given = parser.parse_args(arguments)
-    if given.command == "init":
-        key = load_or_create_key(key_path(given.state))
-        print(msgspec.json.encode({"public_key": public_text(key.public_key())}).decode())
-        return 0
-    _set_up_logging(given.log_level)
-    trace = os.environ.get("CAMPUSTAP_TRACE_FILE")
+    _set_up_logging(getattr(given, "log_level", "CRITICAL"))
     try:
-        asyncio.run(run(load_config(given.config), trace=Path(trace) if trace else None))
-    except ConfigRefused as error:
+        status: int = given.run(given)
+    except (ConfigRefused, InitRefused, EnrollmentFailed, ScanRefused) as error:
         print(error, file=sys.stderr)
-        return 2
-    except NoRoom as error:
-        logging.getLogger(__name__).critical("cannot start without a journal", extra={"reason": str(error)})
-        return 3
-    return 0
+        return _REFUSED
+    except NotRunning as error:
+        print(error, file=sys.stderr)
+        return _NOT_RUNNING
+    return status
 
 
 if __name__ == "__main__":

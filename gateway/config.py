@@ -62,6 +62,15 @@ class Config:
     #: how often each line is asked for a unit nobody configured; 0 is never
     look_period_s: int = 10
     broker_tls: dict[str, str] = field(default_factory=dict)
+    #: where certificates are renewed and the clock is compared; empty when a person carries files
+    backend_url: str = ""
+    #: for Prometheus, on 127.0.0.1; 0 is off
+    metrics_port: int = 0
+
+    @property
+    def broker_cert(self) -> Path | None:
+        """Return the file with the certificate we show the broker, if any."""
+        return Path(self.broker_tls["cert"]) if "cert" in self.broker_tls else None
 
 
 class _Section:
@@ -172,6 +181,8 @@ def load_config(path: Path) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigRefused(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigRefused(f"{path}: is not UTF-8 text (byte {error.start})") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigRefused(f"{path}: is not TOML: {error}") from error
     top = _Section(path, "", values)
@@ -187,6 +198,11 @@ def load_config(path: Path) -> Config:
     lines = tuple(_line(section) for section in _tables(path, values, "lines"))
     devices = tuple(_device(section) for section in _tables(path, values, "devices"))
     _check_references(path, lines, devices)
+    if ("cert" in broker.values) != ("key" in broker.values):
+        raise broker.refuse("cert", "write cert and key together, or neither")
+    backend_url = top.values.get("backend_url", "")
+    if not isinstance(backend_url, str):
+        raise top.refuse("backend_url", 'write the backend\'s address, for example "https://campustap.example.edu"')
     tls_files: list[str] = [name for name in ("ca", "cert", "key") if name in broker.values]
     return Config(
         tenant=top.topic_part("tenant"),
@@ -202,5 +218,7 @@ def load_config(path: Path) -> Config:
         meter_period_s=top.number("meter_period_s", 1, 86_400, 60),
         resend_s=top.number("resend_s", 1, 600, 5),
         look_period_s=top.number("look_period_s", 0, 86_400, 10),
+        backend_url=backend_url,
+        metrics_port=top.number("metrics_port", 0, 65_535, 0),
         broker_tls={name: broker.text(name, "write a file name") for name in tls_files},
     )

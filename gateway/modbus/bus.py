@@ -108,6 +108,9 @@ class Bus:
         self._connect_delay_s = 0.1
         self._task: asyncio.Task[None] | None = None
         self.errors = 0
+        #: requests that went out, and for how long one was under way
+        self.requests = 0
+        self.busy_s = 0.0
         #: whether bytes have come in that are not yet a valid answer
         self._unread = False
         self._garbled = 0
@@ -246,6 +249,7 @@ class Bus:
             request = await self._queue.get()
             if request.answer.done():
                 continue  # whoever asked has gone
+            begun_at = asyncio.get_running_loop().time()
             try:
                 answer = await self._exchange(request)
             except BusError as error:
@@ -259,6 +263,9 @@ class Bus:
             else:
                 if not request.answer.done():
                     request.answer.set_result(answer)
+            finally:
+                self.requests += 1
+                self.busy_s += asyncio.get_running_loop().time() - begun_at
 
     async def _exchange(self, request: _Request) -> ModbusPDU:
         client = await self._connected()

@@ -7,6 +7,8 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,12 +20,20 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway.config import ConfigRefused
+
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 15
 SESSION_EXPIRY_S = 24 * 3600
 QUEUED_MAX = 500
 RECONNECT_S_MAX = 10.0
+#: DISCONNECT reason of MQTT 5: another client came with our name
+TAKEN_OVER = 0x8E
+#: after each takeover we come back later, so that two boxes with one certificate do not storm the broker
+TAKEOVER_WAIT_S = (2.0, 5.0, 15.0, 30.0, 60.0)
+#: a connection that lasted so long was not one of a storm
+STEADY_S = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +57,37 @@ class Broker:
     will_topic: str
     will_payload: bytes
     tls: dict[str, str]
+
+
+def tls_context(files: dict[str, str]) -> ssl.SSLContext:
+    """
+    Return how we show the broker who we are (`cert`, `key`), and whom we believe to be the broker (`ca`).
+
+    :raises ConfigRefused: if a file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=files.get("ca"))
+    except OSError as error:
+        raise ConfigRefused(f"[broker] ca: {files.get('ca')}: {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_own(context, files)
+    return context
+
+
+def load_own(context: ssl.SSLContext, files: dict[str, str]) -> None:
+    """
+    Read our certificate again; it counts from the next connection on.
+
+    :raises ConfigRefused: if a file cannot be used.
+    """
+    if "cert" not in files:
+        return
+    try:
+        context.load_cert_chain(files["cert"], files.get("key"))
+    except OSError as error:
+        raise ConfigRefused(
+            f"[broker] cert, key: {files['cert']}: {error}; `campustap-gateway init` gets a certificate"
+        ) from error
 
 
 class _QuickAckClient(mqtt.Client):
@@ -79,23 +120,32 @@ class MqttClient:
         self._on_received, self._on_connection = on_received, on_connection
         self._loop: asyncio.AbstractEventLoop | None = None
         self.connected = False
+        #: connections made, connections that another client with our name took, and why the last one failed or ended
+        self.connections = self.takeovers = 0
+        self.last_trouble = ""
+        self._connected_at = 0.0
+        self._storm = 0
+        self._tls = tls_context(broker.tls) if broker.tls else None
         client = _QuickAckClient(CallbackAPIVersion.VERSION2, client_id=broker.client_id, protocol=mqtt.MQTTv5)
         client.max_queued_messages_set(QUEUED_MAX)
         client.max_inflight_messages_set(50)
         client.will_set(broker.will_topic, broker.will_payload, qos=1)
-        # each gateway begins at its own pace, so that a broker that comes back is not met by all at once
-        client.reconnect_delay_set(
-            cast(int, random.uniform(0.2, 0.6)), cast(int, RECONNECT_S_MAX * random.uniform(0.7, 1))
-        )
-        if broker.tls:
-            client.tls_set(
-                ca_certs=broker.tls.get("ca"), certfile=broker.tls.get("cert"), keyfile=broker.tls.get("key")
-            )
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        client.on_pre_connect = self._about_to_connect
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._message
         client.on_socket_open = self._opened
         self._client = client
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        """Set how soon we come back: each gateway at its own pace, so that a broker is not met by all at once."""
+        wait_s = TAKEOVER_WAIT_S[min(self._storm, len(TAKEOVER_WAIT_S)) - 1] if self._storm else 0.4
+        shortest_s = wait_s * random.uniform(0.5, 1.5)
+        longest_s = max(RECONNECT_S_MAX * random.uniform(0.7, 1), shortest_s)
+        self._client.reconnect_delay_set(cast(int, shortest_s), cast(int, longest_s))
 
     def start(self) -> None:
         """Connect, now or as soon as the broker can be reached."""
@@ -143,6 +193,15 @@ class MqttClient:
 
     # -- called on the network thread
 
+    def _about_to_connect(self, client: mqtt.Client, userdata: Any) -> None:
+        if self._tls is None:
+            return
+        try:
+            load_own(self._tls, self._broker.tls)  # it may have been renewed
+        except ConfigRefused as error:
+            self.last_trouble = str(error)
+            log.error("certificate not read", extra={"reason": str(error)})
+
     @staticmethod
     def _opened(client: mqtt.Client, userdata: Any, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -151,8 +210,11 @@ class MqttClient:
         self, client: mqtt.Client, userdata: Any, flags: mqtt.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure:
+            self.last_trouble = f"the broker refused the connection: {reason}"
             log.error("broker refused the connection", extra={"reason": str(reason)})
             return
+        self.connections += 1
+        self._connected_at, self.last_trouble = time.monotonic(), ""
         # as published: what was sent to be retained says so even when it reaches us at once
         options = SubscribeOptions(qos=1, retainAsPublished=True)
         client.subscribe(self._broker.subscription, options=options)
@@ -162,6 +224,17 @@ class MqttClient:
         self, client: mqtt.Client, userdata: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         log.warning("broker connection lost", extra={"reason": str(reason)})
+        self.last_trouble = f"connection lost: {reason}"
+        was_storm = self._storm
+        if time.monotonic() - self._connected_at > STEADY_S:
+            self._storm = 0
+        if reason.value == TAKEN_OVER:
+            self.takeovers += 1
+            self._storm += 1
+            self.last_trouble = "another client with our certificate took the connection"
+            log.error("another client has our name at the broker", extra={"takeovers": self.takeovers})
+        if self._storm != was_storm:
+            self._set_pace()
         self._hand_over(self._now_connected, False)
 
     def _message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
@@ -181,3 +254,34 @@ class MqttClient:
     def _now_connected(self, connected: bool) -> None:
         self.connected = connected
         self._on_connection(connected)
+
+
+def probe(broker: Broker, *, timeout_s: float) -> str:
+    """
+    Return why a broker does not take us, or nothing when it does; the connection is ended again.
+
+    :raises ConfigRefused: if the TLS files cannot be used.
+    """
+    answer: list[str] = []
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=broker.client_id, protocol=mqtt.MQTTv5)
+    if broker.tls:
+        client.tls_set_context(tls_context(broker.tls))
+
+    def connected(_client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        answer.append(f"it refuses us: {reason}" if reason.is_failure else "")
+
+    def lost(_client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        answer.append(f"it hangs up at once ({reason}): it does not know our certificate, or speaks no TLS here")
+
+    client.on_connect, client.on_disconnect = connected, lost
+    client.connect_timeout = timeout_s
+    try:
+        client.connect(broker.host, broker.port, KEEPALIVE_S)
+        deadline = time.monotonic() + timeout_s
+        while not answer and time.monotonic() < deadline:
+            client.loop(0.1)
+    except OSError as error:
+        return str(error)
+    finally:
+        client.disconnect()
+    return answer[0] if answer else f"no answer in {timeout_s:.0f} s: is TLS expected here?"
