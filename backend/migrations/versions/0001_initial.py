@@ -387,6 +387,7 @@ def upgrade() -> None:
             name=op.f("ck_ledger_accounts_sums"),
         ),
         sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_ledger_accounts")),
+        postgresql_with={"fillfactor": 60},
     )
     op.create_table(
         "ledger_books",
