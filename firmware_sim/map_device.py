@@ -36,6 +36,12 @@ def take_from_order(point: Point, words: Sequence[int]) -> bytes:
     return bytes_of(ordered)
 
 
+def _size(point: Point) -> int:
+    """Return at what raw value a register starts over."""
+    bits = 16 * point.words
+    return int(10 ** (bits // 4)) if point.type.startswith("bcd") else 1 << bits
+
+
 class MapDevice:
     """One unit, made of a map. Volumes are millilitres, times are milliseconds."""
 
@@ -156,7 +162,7 @@ class MapDevice:
         elif point.type in _FLOATS:
             self.put_float(point.name, float(figure))
         else:
-            self.put(point.name, int(figure // 1) % (1 << 16 * point.words))
+            self.put(point.name, int(figure // 1) % _size(point))
 
     def _words(self, point: Point) -> list[int]:
         return [self._memory[point.table, at] for at in range(point.address, point.address + point.words)]
@@ -231,19 +237,19 @@ class MapDevice:
         return self._is_open
 
     def _obey(self, point: Point, words: Sequence[int]) -> None:
+        number = words[0] if point.table == "coil" else int.from_bytes(take_from_order(point, words), "big")
         if point.role == "valve_cmd":
-            self._move(self._means_open(point, words[0]))
+            self._move(self._means_open(point, number))
         elif point.role == "valve_pulse":
-            scaled = words[0] * point.scale * TIME_MS[point.unit]
-            self._move(words[0] > 0)
-            self._closes_at_ms = self._now_ms + int(scaled)
+            self._move(number > 0)
+            self._closes_at_ms = self._now_ms + int(number * point.scale * TIME_MS[point.unit])
         elif point.role == "credit_volume" and self.map.by_role("valve_cmd") is None:
-            self._move(self.value(point.name) > 0)
+            self._move(number > 0)
 
-    def _means_open(self, point: Point, word: int) -> bool:
+    def _means_open(self, point: Point, number: int) -> bool:
         if point.enum is not None:
-            return self.map.enums[point.enum].get(word) in ("OPEN", "ON")
-        raw = (word & point.mask) >> point.shift if point.mask is not None else word
+            return self.map.enums[point.enum].get(number) in ("OPEN", "ON")
+        raw = (number & point.mask) >> point.shift if point.mask is not None else number
         return raw == point.on
 
     def _move(self, is_open: bool) -> None:
@@ -300,7 +306,7 @@ class MapDevice:
     def _show_meter(self) -> None:
         pulses, volume = self.map.by_role("pulses_total"), self.map.by_role("volume_total")
         if pulses is not None and self._k_factor:
-            self.put(pulses.name, int(self.volume_ml * self._k_factor / 1_000_000) % (1 << 16 * pulses.words))
+            self.put(pulses.name, int(self.volume_ml * self._k_factor / 1_000_000) % _size(pulses))
         if volume is not None and self.volume_ml:
             self.set_value(volume, self.volume_ml / VOLUME_ML[volume.unit])
 

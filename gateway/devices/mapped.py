@@ -9,6 +9,8 @@ ones. What it writes down lives as long as the process; a session that was open 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
 
 from gateway.devices.meter import Meter
 from gateway.devices.ports import (
@@ -126,6 +128,8 @@ class MappedOutlet:
         if name is None:
             return ""
         value = await self.access.read_one(name, Priority.SLOW)
+        if isinstance(value, Fraction):
+            return str(Decimal(value.numerator) / Decimal(value.denominator))
         return value.hex().upper() if isinstance(value, bytes) else str(value)
 
     # -- what it shows
@@ -150,9 +154,12 @@ class MappedOutlet:
         names = [state.name if state is not None else None, self._name("faults"), self._name(reader)]
         return [name for name in names if name is not None]
 
+    def _metered(self) -> list[str]:
+        return [name for name in self._meter.names if self.access.known(name)]
+
     async def _values(self, priority: Priority, *, with_meter: bool) -> dict[str, Value]:
         """Read what is needed, and act on it: a limit passed closes the valve, a valve that closed ends the session."""
-        names = self._quick() + (self._meter.names if with_meter else [])
+        names = self._quick() + (self._metered() if with_meter else [])
         async with self._reading:
             values = await self.access.read(names, priority)
             if with_meter and self._session is not None:
@@ -211,7 +218,7 @@ class MappedOutlet:
         if self._session is not None:
             return CommandResult(code="BUSY", detail=0)
         async with self._reading:
-            total = self._meter.total(await self.access.read(self._meter.names, Priority.OPEN))
+            total = self._meter.total(await self.access.read(self._metered(), Priority.OPEN))
             session = _Session(
                 opening=opening, total_at_start=total, began_at_ms=now, total_seen=total, moved_at_ms=now
             )

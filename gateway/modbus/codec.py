@@ -37,7 +37,7 @@ def decode(point: Point, words: Sequence[int]) -> Value:
 
     :raises CodecError: if they do not fit it.
     """
-    if point.type == "bit" or (point.table == "coil" and point.words == len(words) == 1):
+    if point.type == "bit":
         return int(bool(words[0]))
     data = _to_bytes(point, words)
     if point.type == "raw":
