@@ -68,6 +68,11 @@ class Config:
     metrics_port: int = 0
 
     @property
+    def maps_dir(self) -> Path:
+        """Return the folder of the site's own register maps."""
+        return self.state_dir / "register_maps"
+
+    @property
     def broker_cert(self) -> Path | None:
         """Return the file with the certificate we show the broker, if any."""
         return Path(self.broker_tls["cert"]) if "cert" in self.broker_tls else None

@@ -159,7 +159,7 @@ def check_maps(config: Config) -> Iterator[Check]:
     for map_id in map_ids:
         users = ", ".join(device.device_id for device in config.devices if device.map_id == map_id)
         try:
-            found = load(map_id)
+            found = load(map_id, config.maps_dir)
         except MapError as error:
             yield fail("maps", f"{error} (for {users})", "write a map_id that is there, or mend the map")
         else:
