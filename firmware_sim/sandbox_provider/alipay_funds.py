@@ -120,7 +120,6 @@ class Funds:
     def cancel(self, merchant: Merchant, biz: dict[str, Any], notify_url: str) -> Call:
         """Undo a freeze by its own numbers, whatever became of it; one that nobody knows cannot arrive later."""
         order_no, request_no = number(biz, "out_order_no"), number(biz, "out_request_no")
-        cancel_no = f"cancel:{request_no}"
 
         def act(plan: Plan, now_ms: int) -> Reply:
             order = self._store.order("alipay", merchant.merchant_id, order_no)
@@ -135,8 +134,9 @@ class Funds:
             if order.status in ("captured", "refunded"):
                 return failed("AUTH_ORDER_HAS_FINISHED")
             was_held = order.status == "held"
-            operation = self._store.operation("alipay", merchant.merchant_id, cancel_no)
-            if operation is None and order.status in ("held", "waiting"):
+            operation = None
+            if order.status in ("held", "waiting"):
+                cancel_no = self._store.fresh_number("alipay", merchant.merchant_id, f"cancel:{request_no}")
                 operation = self._void(merchant, order, cancel_no, notify_url, plan, now_ms)
             if operation is not None and operation.status == "refused":
                 return failed(sub_code(operation.reason))

@@ -174,12 +174,9 @@ class Trades:
                     self._desk.book.bar(order, now_ms)
                 return done(out_trade_no=order_no, retry_flag="N")
             told = {"trade_no": trade.reference, "out_trade_no": trade.number, "retry_flag": "N"}
-            cancel_no = f"cancel:{trade.number}"
-            operation = self._store.operation("alipay", merchant.merchant_id, cancel_no)
+            cancel_no = self._store.fresh_number("alipay", merchant.merchant_id, f"cancel:{trade.number}")
             was_paid = trade.paid_ms is not None
-            if operation is not None and operation.status == "refused":
-                return failed(sub_code(operation.reason))
-            if operation is not None or trade.state == "TRADE_CLOSED":
+            if trade.state == "TRADE_CLOSED":
                 return done(**told, action="refund" if was_paid else "close")
             if now_ms - (trade.capture or trade.order).created_ms > _CANCEL_WITHIN_MS:
                 return failed("ACQ.TRADE_CANCEL_TIME_OUT")

@@ -190,6 +190,11 @@ class Store:
         found = self._select(Operation, where, (brand, merchant_id, operation_no))
         return found[0] if found else None
 
+    def fresh_number(self, brand: str, merchant_id: str, number: str) -> str:
+        """Return an operation number for a call that has none of its own: this one, or made new when it was used."""
+        used = self.operation(brand, merchant_id, number) is not None
+        return f"{number}:{self.next_number()}" if used else number
+
     def order_by_reference(self, brand: str, merchant_id: str, reference: str) -> Order | None:
         """Return the order a brand calls this, or None."""
         found = self._select(Order, "reference = ? AND brand = ? AND merchant_id = ?", (reference, brand, merchant_id))

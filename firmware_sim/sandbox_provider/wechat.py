@@ -185,7 +185,6 @@ class WeChat:
                 )  # fmt: skip
                 self._desk.book.bar(order, now_ms)
                 return self._answer(told)
-            operation = self._store.operation("wechat", merchant.merchant_id, f"reverse:{number}")
             if order.status in ("voided", "declined"):
                 return self._answer(told)
             age_ms = now_ms - order.created_ms
@@ -193,12 +192,12 @@ class WeChat:
                 return self._refuse(400, "INVALID_REQUEST", "请在支付15秒后再调用撤销")
             if age_ms > _REVERSE_WITHIN_MS:
                 return self._refuse(400, "REVERSE_EXPIRE")
-            if operation is None:
-                operation = Operation(
-                    brand="wechat", merchant_id=merchant.merchant_id, operation_no=f"reverse:{number}",
-                    order_no=number, kind="void", amount_minor=order.amount_minor,
-                )  # fmt: skip
-                self._desk.book.step(order, operation, plan, numbering(now_ms, "5030"), now_ms)
+            operation = Operation(
+                brand="wechat", merchant_id=merchant.merchant_id,
+                operation_no=self._store.fresh_number("wechat", merchant.merchant_id, f"reverse:{number}"),
+                order_no=number, kind="void", amount_minor=order.amount_minor,
+            )  # fmt: skip
+            self._desk.book.step(order, operation, plan, numbering(now_ms, "5030"), now_ms)
             if operation.status == "refused":
                 return self._refuse(*error_of(operation.reason))
             return self._answer(told)
