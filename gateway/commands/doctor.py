@@ -207,7 +207,7 @@ def check_broker(config: Config, running: Snapshot | None) -> Check:
     """Return whether the broker takes us."""
     where = f"{config.broker_host}:{config.broker_port}"
     if running is not None and running.takeovers:
-        said = f"{running.takeovers} times another client with our certificate took the connection"
+        said = f"the connection was taken from us {running.takeovers} times: another box may have our certificate"
         return fail("broker", said, "find the other box, revoke the certificate and enroll again with a claim code")
     if running is not None and running.connected:
         return ok("broker", f"{where}, the gateway is connected")

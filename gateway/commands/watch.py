@@ -101,7 +101,7 @@ def table(now: Snapshot, *, colors: bool = False) -> str:
     head = [
         f"{now.tenant}/{now.gateway}  {now.software}  up {age(now.at_ms, now.started_at_ms)}",
         f"broker: {broker}, {now.connections} connections"
-        + (f", TAKEN OVER {now.takeovers} times: another box has our certificate" if now.takeovers else ""),
+        + (f", TAKEN OVER {now.takeovers} times: another box may have our certificate" if now.takeovers else ""),
         f"journal: {now.journal_waiting} of {now.journal_rows_max} records wait, {now.journal_lost} lost"
         f"   disk: {now.disk_free_bytes // 1_048_576} MiB free",
         f"configuration: {now.configuration.state}, version {now.configuration.version}"

@@ -34,6 +34,8 @@ TAKEN_OVER = 0x8E
 TAKEOVER_WAIT_S = (2.0, 5.0, 15.0, 30.0, 60.0)
 #: a connection that lasted so long was not one of a storm
 STEADY_S = 90.0
+#: not every broker gives the reason; so many connections in a row that ended so soon have no better one
+SHORT_S, SHORT_MAX = 15.0, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ class MqttClient:
         self.connections = self.takeovers = 0
         self.last_trouble = ""
         self._connected_at = 0.0
-        self._storm = 0
+        self._storm = self._short = 0
         self._tls = tls_context(broker.tls) if broker.tls else None
         client = _QuickAckClient(CallbackAPIVersion.VERSION2, client_id=broker.client_id, protocol=mqtt.MQTTv5)
         client.max_queued_messages_set(QUEUED_MAX)
@@ -225,17 +227,29 @@ class MqttClient:
     ) -> None:
         log.warning("broker connection lost", extra={"reason": str(reason)})
         self.last_trouble = f"connection lost: {reason}"
+        self._look_for_twin(reason.value)
+        self._hand_over(self._now_connected, False)
+
+    def _look_for_twin(self, reason: int) -> None:
+        """Count a connection that another client took, as the broker says or as its short life suggests; come later."""
+        if not self._connected_at:
+            return  # it never began
+        lasted_s, self._connected_at = time.monotonic() - self._connected_at, 0.0
         was_storm = self._storm
-        if time.monotonic() - self._connected_at > STEADY_S:
+        self._short = self._short + 1 if lasted_s < SHORT_S else 0
+        if lasted_s > STEADY_S:
             self._storm = 0
-        if reason.value == TAKEN_OVER:
+        if reason == TAKEN_OVER or self._short >= SHORT_MAX:
             self.takeovers += 1
             self._storm += 1
-            self.last_trouble = "another client with our certificate took the connection"
+            self.last_trouble = (
+                "another client with our certificate took the connection"
+                if reason == TAKEN_OVER
+                else "connections end as soon as they begin: another box may have our certificate, or the line flaps"
+            )
             log.error("another client has our name at the broker", extra={"takeovers": self.takeovers})
         if self._storm != was_storm:
             self._set_pace()
-        self._hand_over(self._now_connected, False)
 
     def _message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         correlation = getattr(message.properties, "CorrelationData", b"") if message.properties else b""
