@@ -59,6 +59,8 @@ class MapDevice:
         self._memory: dict[tuple[str, int], int] = {}
         self._owners: dict[tuple[str, int], list[Point]] = {}
         self._closes_at_ms: int | None = None
+        #: what may still run, exactly; the register shows it in whole steps
+        self._credit_ml = Fraction(0)
         self._moves_at_ms: int | None = None
         self._is_open = False
         self._place_points()
@@ -243,8 +245,10 @@ class MapDevice:
         elif point.role == "valve_pulse":
             self._move(number > 0)
             self._closes_at_ms = self._now_ms + int(number * point.scale * TIME_MS[point.unit])
-        elif point.role == "credit_volume" and self.map.by_role("valve_cmd") is None:
-            self._move(number > 0)
+        elif point.role == "credit_volume":
+            self._credit_ml = self.value(point.name) * VOLUME_ML[point.unit]
+            if self.map.by_role("valve_cmd") is None:
+                self._move(number > 0)
 
     def _means_open(self, point: Point, number: int) -> bool:
         if point.enum is not None:
@@ -295,10 +299,11 @@ class MapDevice:
         volume = Fraction(self.flow_ml_per_s * elapsed_ms, 1_000) if self._is_open else Fraction(0)
         credit = self.map.by_role("credit_volume")
         if credit is not None and volume:
-            left = self.value(credit.name) * VOLUME_ML[credit.unit]
-            volume = min(volume, left)
-            self.set_value(credit, (left - volume) / VOLUME_ML[credit.unit])
-            if self.value(credit.name) <= 0:
+            volume = min(volume, self._credit_ml)
+            self._credit_ml -= volume
+            steps = -(-self._credit_ml / VOLUME_ML[credit.unit] // credit.scale)  # shown rounded up: 0 is none left
+            self.set_value(credit, steps * credit.scale)
+            if self._credit_ml <= 0:
                 self._move(False)
         self.volume_ml += volume
         self._show_meter()
