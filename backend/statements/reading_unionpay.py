@@ -2,7 +2,8 @@
 Reads UnionPay's ZM (payments) and ZME (adjustments) files.
 
 They carry no totals. What vouches for a row is the row: what is settled must be the amount less the fee, the net what
-is settled, and the type must agree with whether an original transaction is named. A ZIP adds a checksum over all.
+is settled, and the type must agree with whether an original transaction is named. Where no money moves (holds and
+releases) nothing vouches for the amount. A ZIP adds a checksum over all.
 """
 
 import re

@@ -91,7 +91,9 @@ def _store(
         imported_at=now,
     )
     repository.add_file(conn, file)
-    return replace(file, is_new=True)
+    stored = repository.find_file(conn, tenant_id, method, day, sha256)
+    assert stored is not None, "it was just inserted"
+    return replace(stored, is_new=True)
 
 
 def _unique(rows: Iterator[Row], name: str) -> Iterator[Row]:

@@ -6,6 +6,9 @@ from typing import Literal, NamedTuple
 
 from backend.errors import BackendError
 
+#: States of refunds at WeChat that say the money has not gone back (yet).
+_NOT_DONE = frozenset({"PROCESSING", "CHANGE", "FAIL"})
+
 Kind = Literal["payment", "refund", "hold", "completion", "release", "adjustment"]
 
 #: Why a file is refused, in stable words; pages translate them.
@@ -55,6 +58,11 @@ class StatementLine:
     fee_e5: int
     happened_at: datetime
     status: str
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether it has happened; a refund may be listed while the provider still tries, or has failed."""
+        return self.status not in _NOT_DONE
 
 
 class Row(NamedTuple):

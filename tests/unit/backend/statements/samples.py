@@ -1,6 +1,6 @@
 """A small honest day for each method, and the ways to read it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
 from backend.statements import reading_alipay, reading_unionpay, reading_wechat
@@ -9,8 +9,12 @@ from tests.unit.backend.statements import writing
 from tests.unit.backend.statements.writing import DAY, Said
 
 READERS = {"unionpay": reading_unionpay.read, "wechat": reading_wechat.read, "alipay": reading_alipay.read}
-PLAIN = {"unionpay": writing.zm, "wechat": writing.wechat, "alipay": writing.alipay}
-PACKED = {"unionpay": writing.unionpay_zip, "wechat": writing.wechat_gzip, "alipay": writing.alipay_zip}
+PLAIN: dict[str, Callable[..., bytes]] = {"unionpay": writing.zm, "wechat": writing.wechat, "alipay": writing.alipay}
+PACKED: dict[str, Callable[..., bytes]] = {
+    "unionpay": writing.unionpay_zip,
+    "wechat": writing.wechat_gzip,
+    "alipay": writing.alipay_zip,
+}
 
 
 def at(text: str, day: date = DAY) -> datetime:
