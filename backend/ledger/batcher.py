@@ -79,6 +79,11 @@ class Batcher:
             self._changed.notify()
         return submission.future
 
+    @property
+    def waiting_count(self) -> int:
+        """Return how many requests wait to be taken into a batch."""
+        return self._waiting_count
+
     def close(self) -> None:
         """Take nothing more, finish what waits, and end the thread."""
         with self._changed:

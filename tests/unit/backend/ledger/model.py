@@ -17,6 +17,7 @@ class Model:
 
     accounts: set[str]
     standing: dict[str, TransferRequest] = field(default_factory=dict)
+    credit: dict[str, int] = field(default_factory=dict)
 
     def _resolution(self, hold_id: str) -> TransferRequest | None:
         return next((fact for fact in self.standing.values() if fact.pending_id == hold_id), None)
@@ -93,7 +94,27 @@ class Model:
 
     def _overdrawn(self, account: str) -> bool:
         posted, held = self.balance(account)
-        return "opening_equity" not in account and "water_revenue" not in account and posted - held < 0
+        free = "opening_equity" in account or "water_revenue" in account
+        return not free and posted - held + self.credit.get(account, 0) < 0
+
+    def allow(self, account: str, limit_minor: int) -> bool:
+        """Set a credit limit and return whether that is possible."""
+        before = dict(self.credit)
+        self.credit = {**before, account: limit_minor}
+        if self._overdrawn(account):
+            self.credit = before
+            return False
+        return True
+
+    def residues(self, account: str) -> dict[str, int]:
+        """Return what each reference has left on an account."""
+        left: dict[str, int] = {}
+        for fact in self.standing.values():
+            source = self.standing[fact.pending_id or ""] if fact.kind is TransferKind.POST else fact
+            if fact.kind in (TransferKind.SINGLE, TransferKind.POST):
+                sign = (source.credit_account_id == account) - (source.debit_account_id == account)
+                left[source.reference] = left.get(source.reference, 0) + sign * fact.amount_minor
+        return {reference: minor for reference, minor in left.items() if minor}
 
     @staticmethod
     def _body(request: TransferRequest) -> tuple[object, ...]:

@@ -4,15 +4,22 @@ import itertools
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from backend.db import Database
 from backend.ledger import service
+from backend.ledger.memory import Memory
 from backend.ledger.rules import TransferKind, TransferRequest
 from tests.factories import NOW
 from tests.unit.backend.ledger.model import Model
+
+
+class _Lost(Exception):
+    """The transaction is lost."""
+
 
 _tenants = itertools.count()
 _KINDS = (
@@ -40,6 +47,7 @@ def batches(draw: st.DrawFn) -> list[dict[str, Any]]:
                     "pending_id": st.sampled_from(_IDS),
                     "expires_in_s": st.sampled_from([None, 0, 30, 90]),
                     "linked": st.booleans(),
+                    "reference": st.sampled_from(["", "ws_1", "ws_2"]),
                 }
             ),
             min_size=1,
@@ -60,6 +68,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.tenant_id = f"t{next(_tenants)}"
         self.now = NOW
         self.sent: list[TransferRequest] = []
+        self.memory = Memory()
         with self.database.write() as conn:
             self.accounts = [service.account(conn, self.tenant_id, kind, owner) for kind, owner in _KINDS]
         self.model = Model(set(self.accounts))
@@ -77,9 +86,9 @@ class LedgerMachine(RuleBasedStateMachine):
             event_at=NOW,
         )
 
-    def _run(self, batch: list[TransferRequest]) -> None:
+    def _run(self, batch: list[TransferRequest], memory: Memory | None = None) -> None:
         with self.database.write() as conn:
-            results = service.execute(conn, self.tenant_id, batch, now=self.now)
+            results = service.execute(conn, self.tenant_id, batch, now=self.now, memory=memory)
         assert [result.code.value for result in results] == self.model.execute(batch, self.now)
         self.sent = [*self.sent, *batch][-20:]
 
@@ -98,12 +107,44 @@ class LedgerMachine(RuleBasedStateMachine):
             expires_at=None if expires_in_s is None else self.now + timedelta(seconds=expires_in_s),
             event_at=self.now,
             linked=drawn["linked"],
+            reference=drawn["reference"] if moves else "",
         )
 
+    @rule(drawn=batches(), remembering=st.booleans())
+    def execute(self, drawn: list[dict[str, Any]], remembering: bool) -> None:
+        """Send a batch, as a writer who remembers the last one or as another."""
+        self._run([self._request(values) for values in drawn], self.memory if remembering else None)
+
     @rule(drawn=batches())
-    def execute(self, drawn: list[dict[str, Any]]) -> None:
-        """Send a batch."""
-        self._run([self._request(values) for values in drawn])
+    def fail(self, drawn: list[dict[str, Any]]) -> None:
+        """Send a batch whose transaction does not end well."""
+        batch = [self._request(values) for values in drawn]
+        with pytest.raises(_Lost):
+            self._lose(batch)
+
+    def _lose(self, batch: list[TransferRequest]) -> None:
+        with self.database.write() as conn:
+            service.execute(conn, self.tenant_id, batch, now=self.now, memory=self.memory)
+            raise _Lost
+
+    @rule(account=st.integers(0, 2), limit_minor=st.sampled_from([0, 10, 50]))
+    def allow_credit(self, account: int, limit_minor: int) -> None:
+        """Change a credit limit."""
+        allowed = True
+        try:
+            with self.database.write() as conn:
+                service.set_credit_limit(
+                    conn, self.tenant_id, self.accounts[account], limit_minor, set_by="fin", reason="", now=self.now
+                )
+        except service.CreditInUse:
+            allowed = False
+        assert allowed == self.model.allow(self.accounts[account], limit_minor)
+
+    @rule()
+    def count_what_is_new(self) -> None:
+        """Verify what came since the last time."""
+        with self.database.write() as conn:
+            assert service.verify_new(conn, self.tenant_id) == []
 
     @rule(index=st.integers(0, 19))
     def send_again(self, index: int) -> None:
@@ -146,6 +187,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 found = service.balances(conn, self.tenant_id, account)
                 assert (found.posted_minor, found.held_minor) == self.model.balance(account)
             assert service.sums(conn, self.tenant_id).balanced
+            assert dict(service.open_clearing(conn, self.tenant_id)) == self.model.residues(self.accounts[2])
             assert service.verify(conn, self.tenant_id) == []
 
 
@@ -156,7 +198,7 @@ class TestLedgerAgainstModel:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             machine,
             settings=settings(
-                max_examples=settings.default.max_examples // 3,
+                max_examples=settings.default.max_examples // 4,
                 stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

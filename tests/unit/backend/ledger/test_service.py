@@ -1,5 +1,6 @@
 """The ledger on real databases: what it stores, tells, refuses, and survives."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.db import Database
 from backend.ledger import chart, service
-from backend.ledger.models import accounts, transfers
+from backend.ledger.models import accounts, credit_limits, transfers
 from backend.ledger.rules import Code, TransferKind
 from tests.factories import NOW
 from tests.unit.backend.ledger.crash_writer import batch
@@ -265,6 +266,105 @@ class TestStatement:
                 service.execute(conn, "gxu", [pending(f"h{number}", wallet, clearing, 1)], now=now)
             assert [line.transfer_id for line in service.statement(conn, "gxu", wallet, 2)] == ["h4", "h3"]
 
+    def test_things_are_told_by_when_they_happened(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, _, revenue = open_accounts(conn, wallet_minor=500)
+            for number, minutes in enumerate((3, 1, 2)):
+                late = replace(single(f"t{number}", wallet, revenue, 10), event_at=NOW + timedelta(minutes=minutes))
+                service.execute(conn, "gxu", [late], now=NOW + timedelta(hours=1 + number))
+            lines = service.statement(conn, "gxu", wallet, 10)
+            assert [(line.transfer_id, line.balance_minor) for line in lines] == [
+                ("t0", 470),
+                ("t2", 480),
+                ("t1", 490),
+                ("opening", 500),
+            ]
+
+    @pytest.mark.parametrize("page", [1, 2, 3, 7, 40])
+    def test_pages_join_without_gap_or_repetition(self, database: Database, page: int) -> None:
+        with database.write() as conn:
+            wallet, _, revenue = open_accounts(conn, wallet_minor=500)
+            moves = [
+                replace(
+                    single(f"t{n}", *((wallet, revenue) if n % 3 else (revenue, wallet)), 10 + n),
+                    event_at=NOW + timedelta(seconds=n // 4),
+                )
+                for n in range(12)
+            ]
+            service.execute(conn, "gxu", moves, now=NOW)
+            whole = service.statement(conn, "gxu", wallet, 100)
+            joined = service.statement(conn, "gxu", wallet, page)
+            while older := service.statement(conn, "gxu", wallet, page, before=joined[-1].place):
+                joined += older
+            assert joined == whole
+            assert whole[0].balance_minor == service.balances(conn, "gxu", wallet).posted_minor
+            for newer, line in itertools.pairwise(whole):
+                assert newer.balance_minor - newer.change_minor == line.balance_minor
+
+    @pytest.mark.parametrize("kind", ["cardholder_wallet", "provider_receivable"])
+    def test_a_period_opens_where_the_one_before_closed(self, database: Database, kind: str) -> None:
+        with database.write() as conn:
+            _, _, revenue = open_accounts(conn)
+            account = service.account(conn, "gxu", kind, "x")
+            more = (revenue, account) if kind == "cardholder_wallet" else (account, revenue)
+            less = more[1], more[0]
+            for day in range(6):
+                at = NOW + timedelta(days=day)
+                moves = [single(f"in{day}", *more, 100 + day), single(f"out{day}", *less, 10)]
+                service.execute(conn, "gxu", [replace(move, event_at=at) for move in moves], now=at)
+            first = service.period(conn, "gxu", account, NOW, NOW + timedelta(days=2))
+            second = service.period(conn, "gxu", account, NOW + timedelta(days=2), NOW + timedelta(days=4))
+            rest = service.period(conn, "gxu", account, NOW + timedelta(days=4), NOW + timedelta(days=9))
+            assert first == service.Period(0, 201, 20, 181)
+            assert second == service.Period(181, 205, 20, 366)
+            assert rest.closing_minor == service.balances(conn, "gxu", account).posted_minor
+            lines = service.statement(
+                conn, "gxu", account, 10, since=NOW + timedelta(days=2), until=NOW + timedelta(days=4)
+            )
+            assert [line.transfer_id for line in lines] == ["out3", "in3", "out2", "in2"]
+            assert lines[0].balance_minor == second.closing_minor
+            assert lines[-1].balance_minor - lines[-1].change_minor == second.opening_minor
+
+
+class TestSetCreditLimit:
+    def test_each_limit_is_kept_with_who_set_it(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=10)
+            for limit_minor, set_by in ((50, "fin"), (40, "ops")):
+                service.set_credit_limit(conn, "gxu", wallet, limit_minor, set_by=set_by, reason="exams", now=NOW)
+            results = service.execute(
+                conn, "gxu", [pending("a", wallet, clearing, 51), pending("b", wallet, clearing, 50)], now=NOW
+            )
+            assert [result.code for result in results] == [Code.INSUFFICIENT, Code.OK]
+            kept = conn.execute(
+                select(credit_limits.c.credit_limit_minor, credit_limits.c.set_by).order_by(credit_limits.c.version)
+            )
+            assert [tuple(row) for row in kept] == [(50, "fin"), (40, "ops")]
+
+    def test_what_is_owed_already_cannot_be_forbidden(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet = service.account(conn, "gxu", "cardholder_wallet", "ch_2")
+            service.set_credit_limit(conn, "gxu", wallet, 50, set_by="fin", reason="", now=NOW)
+            service.execute(conn, "gxu", [single("t", wallet, "water_revenue", 30)], now=NOW)
+            with pytest.raises(service.CreditInUse):
+                service.set_credit_limit(conn, "gxu", wallet, 29, set_by="fin", reason="", now=NOW)
+            service.set_credit_limit(conn, "gxu", wallet, 30, set_by="fin", reason="", now=NOW)
+            assert service.balances(conn, "gxu", wallet) == service.Balances(-30, 0, 0)
+
+    def test_an_account_outside_the_chart_has_none(self, database: Database) -> None:
+        with database.write() as conn, pytest.raises(service.AccountUnknown):
+            service.set_credit_limit(conn, "gxu", "pocket_money", 1, set_by="fin", reason="", now=NOW)
+
+
+class TestOpenChart:
+    def test_opens_each_account_once_and_keeps_what_is_there(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, _, _ = open_accounts(conn, wallet_minor=10)
+            service.open_chart(conn, "gxu", ["wallet", "unionpay"])
+            opened = set(conn.execute(select(accounts.c.account_id)).scalars())
+            assert {"water_revenue", "cash", "refunds_payable/unionpay", "payment_clearing/wallet", wallet} <= opened
+            assert service.balances(conn, "gxu", wallet).posted_minor == 10
+
 
 class TestOpenClearing:
     def test_what_is_left_is_named_with_its_amount(self, database: Database) -> None:
@@ -298,6 +398,54 @@ class TestExpireDue:
             assert [result.transfer_id for result in service.expire_due(conn, "gxu", at, 10)] == ["h3.expire"]
             late = resolve("p", TransferKind.POST, "h3", 100)
             assert service.execute(conn, "gxu", [late], now=at)[0].code is Code.ALREADY_RESOLVED
+
+    def test_a_hold_made_with_its_time_long_past_is_found(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            later = NOW + timedelta(hours=1)
+            assert service.expire_due(conn, "gxu", later, 10) == []
+            old = [pending(f"h{n}", wallet, clearing, 1, NOW - timedelta(minutes=n)) for n in range(2)]
+            service.execute(conn, "gxu", old, now=NOW)
+            found = service.expire_due(conn, "gxu", later, 10)
+            assert [result.transfer_id for result in found] == ["h1.expire", "h0.expire"]
+
+    def test_a_few_at_a_time_come_to_the_end(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            holds = [pending(f"h{n}", wallet, clearing, 1, NOW + timedelta(seconds=n // 3)) for n in range(9)]
+            service.execute(conn, "gxu", holds, now=NOW)
+            at = NOW + timedelta(hours=1)
+            assert [len(service.expire_due(conn, "gxu", at, 2)) for _ in range(6)] == [2, 2, 2, 2, 1, 0]
+            assert service.balances(conn, "gxu", wallet).held_minor == 0
+
+
+class TestVerifyNew:
+    def test_finds_what_went_wrong_since_and_before_the_last_time(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, revenue = open_accounts(conn, wallet_minor=500)
+            assert service.verify_new(conn, "gxu") == []
+            service.execute(conn, "gxu", [pending("h", wallet, clearing, 100)], now=NOW)
+            assert service.verify_new(conn, "gxu") == []
+            service.execute(conn, "gxu", [resolve("p", TransferKind.POST, "h", 30)], now=NOW)
+            for account in (wallet, revenue):
+                there = conn.execute(select(accounts.c.credits_posted).where(accounts.c.account_id == account))
+                before = there.scalar_one()
+                where = accounts.c.account_id == account
+                conn.execute(update(accounts).where(where).values(credits_posted=before + 1))
+                found = service.verify_new(conn, "gxu")
+                assert found == service.verify(conn, "gxu")
+                assert [one.account_id for one in found] == [account]
+                conn.execute(update(accounts).where(where).values(credits_posted=before))
+            assert service.verify_new(conn, "gxu") == []
+
+    def test_finds_a_transfer_that_moved_nothing(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, _, _ = open_accounts(conn, wallet_minor=500)
+            service.verify_new(conn, "gxu")
+            service.execute(conn, "gxu", [single("t", wallet, "suspense", 5)], now=NOW)
+            row = dict(conn.execute(select(transfers).where(transfers.c.transfer_id == "t")).one()._mapping)
+            conn.execute(insert(transfers).values({**row, "transfer_id": "ghost", "number": 99}))
+            assert {one.account_id for one in service.verify_new(conn, "gxu")} == {wallet, "suspense"}
 
 
 class TestVerify:

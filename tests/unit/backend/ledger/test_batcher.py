@@ -1,0 +1,215 @@
+"""Group commit: what it answers, when, and what one bad submission can not do to the others."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from backend.db import Database
+from backend.ledger import service
+from backend.ledger.batcher import Batcher, LedgerBusy, Results
+from backend.ledger.models import checkpoints
+from backend.ledger.rules import Code, TransferKind, TransferRequest
+from tests.factories import NOW
+from tests.unit.backend.ledger.requests import open_accounts, pending, resolve, single
+
+_WAIT_S = 20
+
+
+class _Full(Exception):
+    """The caller's own table is full."""
+
+
+@contextmanager
+def batching(database: Database, waiting_max: int = 20_000) -> Iterator[Batcher]:
+    with database.write() as conn:
+        open_accounts(conn, wallet_minor=500)
+    with Batcher(database, "gxu", clock=lambda: NOW, waiting_max=waiting_max) as batcher:
+        yield batcher
+
+
+WALLET, CLEARING, REVENUE = "cardholder_wallet/ch_1", "payment_clearing/wallet", "water_revenue"
+
+
+def hold(number: int, amount_minor: int = 10) -> TransferRequest:
+    return pending(f"h{number}", WALLET, CLEARING, amount_minor)
+
+
+def codes(promise: Future[Results]) -> list[Code]:
+    return [result.code for result in promise.result(_WAIT_S)]
+
+
+def note(conn: Connection, name: str) -> None:
+    zeros = {"debits_pending": 0, "debits_posted": 0, "credits_pending": 0, "credits_posted": 0}
+    conn.execute(insert(checkpoints).values(tenant_id="notes", account_id=name, **zeros))
+
+
+def notes(database: Database) -> list[str]:
+    with database.read() as conn:
+        query = select(checkpoints.c.account_id).where(checkpoints.c.tenant_id == "notes")
+        return list(conn.execute(query.order_by(checkpoints.c.account_id)).scalars())
+
+
+class TestSubmit:
+    def test_answers_after_the_commit(self, database: Database) -> None:
+        with batching(database) as batcher:
+            assert codes(batcher.submit([hold(1)])) == [Code.OK]
+            with database.read() as conn:
+                assert service.balances(conn, "gxu", WALLET).held_minor == 10
+
+    def test_what_waits_goes_together_and_in_order(self, database: Database) -> None:
+        with batching(database) as batcher:
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                first = batcher.submit([hold(0)])
+                while batcher.waiting_count:
+                    pass  # the first is taken, and waits for the lock
+                rest = [
+                    batcher.submit([hold(1, 400)]),
+                    batcher.submit([resolve("p1", TransferKind.POST, "h1", 30)]),
+                    batcher.submit([hold(2, 461), hold(3, 460)]),
+                    batcher.submit([hold(1, 400)]),
+                ]
+            assert codes(first) == [Code.OK]
+            assert [codes(one) for one in rest] == [
+                [Code.OK],
+                [Code.OK],
+                [Code.INSUFFICIENT, Code.OK],
+                [Code.EXISTS],
+            ]
+            assert (batcher.batch_count, batcher.request_count) == (2, 6)
+
+    def test_one_bad_submission_does_not_sink_its_neighbors(self, database: Database) -> None:
+        def refuse(conn: Connection, _results: Results) -> None:
+            note(conn, "bad")
+            raise _Full
+
+        with batching(database) as batcher:
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                promises = [
+                    batcher.submit([hold(0)], lambda conn, _: note(conn, "good 0")),
+                    batcher.submit([hold(1)], refuse),
+                    batcher.submit([hold(2)], lambda conn, _: note(conn, "good 2")),
+                ]
+            assert codes(promises[0]) == codes(promises[2]) == [Code.OK]
+            with pytest.raises(_Full):
+                promises[1].result(_WAIT_S)
+            assert codes(batcher.submit([hold(3)])) == [Code.OK]
+        assert notes(database) == ["good 0", "good 2"]
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", WALLET).held_minor == 30
+            assert service.verify(conn, "gxu") == []
+
+    def test_a_nul_that_postgresql_cannot_store_harms_nobody_else(self, database: Database) -> None:
+        with batching(database) as batcher:
+            bad = batcher.submit([pending("h\0", WALLET, CLEARING, 1)])
+            good = batcher.submit([hold(1)])
+            assert codes(good) == [Code.OK]
+            if database.is_sqlite:
+                assert codes(bad) == [Code.OK]
+            else:
+                assert bad.exception(_WAIT_S) is not None
+
+    def test_a_failed_transaction_is_tried_again(self, database: Database) -> None:
+        tries = []
+
+        def fail_once(_conn: Connection, results: Results) -> None:
+            tries.append(results[0].code)
+            if len(tries) == 1:
+                raise _Full
+
+        with batching(database) as batcher:
+            assert codes(batcher.submit([hold(1)], fail_once)) == [Code.OK]
+        assert tries == [Code.OK, Code.OK]
+
+    def test_more_than_may_wait_is_refused_and_changes_nothing(self, database: Database) -> None:
+        with batching(database, waiting_max=3) as batcher:
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                taken = batcher.submit([hold(0)])
+                while batcher.waiting_count:
+                    pass
+                waiting = [batcher.submit([hold(1)]), batcher.submit([hold(2)])]
+                with pytest.raises(LedgerBusy):
+                    batcher.submit([hold(3), hold(4)])
+            assert [codes(one) for one in (taken, *waiting)] == [[Code.OK]] * 3
+            assert codes(batcher.submit([hold(3)])) == [Code.OK]
+
+    def test_an_unfinished_chain_is_our_bug(self, database: Database) -> None:
+        with batching(database) as batcher, pytest.raises(AssertionError):
+            batcher.submit([single("a", WALLET, REVENUE, 1, linked=True)])
+
+    def test_one_taken_back_in_time_never_happens(self, database: Database) -> None:
+        with batching(database) as batcher:
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                first = batcher.submit([hold(0)])
+                while batcher.waiting_count:
+                    pass
+                second = batcher.submit([hold(1)])
+                assert second.cancel()
+            assert codes(first) == [Code.OK]
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", WALLET).held_minor == 10
+
+    def test_many_threads_spend_no_more_than_there_is(self, database: Database) -> None:
+        with batching(database) as batcher:
+
+            def spend(worker: int) -> int:
+                promises = [batcher.submit([hold(worker * 100 + number)]) for number in range(20)]
+                return sum(codes(promise) == [Code.OK] for promise in promises)
+
+            with ThreadPoolExecutor(6) as pool:
+                assert sum(pool.map(spend, range(6))) == 50
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", WALLET) == service.Balances(500, 500, 0)
+            assert service.verify(conn, "gxu") == []
+
+
+class TestMemory:
+    def test_another_writer_is_noticed(self, database: Database) -> None:
+        with batching(database) as batcher:
+            assert codes(batcher.submit([hold(1, 300)])) == [Code.OK]
+            with database.write() as conn:
+                void = resolve("v1", TransferKind.VOID, "h1")
+                assert service.execute(conn, "gxu", [void], now=NOW)[0].code is Code.OK
+            assert codes(batcher.submit([resolve("p1", TransferKind.POST, "h1", 300), hold(2, 500)])) == [
+                Code.ALREADY_RESOLVED,
+                Code.OK,
+            ]
+
+    def test_a_new_credit_limit_is_noticed(self, database: Database) -> None:
+        with batching(database) as batcher:
+            assert codes(batcher.submit([hold(1, 600)])) == [Code.INSUFFICIENT]
+            with database.write() as conn:
+                service.set_credit_limit(conn, "gxu", WALLET, 100, set_by="fin", reason="exam weeks", now=NOW)
+            assert codes(batcher.submit([hold(1, 600)])) == [Code.OK]
+
+    def test_two_processes_worth_of_batchers_share_one_ledger(self, database: Database) -> None:
+        with batching(database) as one, Batcher(database, "gxu", clock=lambda: NOW) as other:
+
+            def spend(number: int) -> bool:
+                batcher = one if number % 2 else other
+                if codes(batcher.submit([hold(number, 25)])) != [Code.OK]:
+                    return False
+                capture = resolve(f"p{number}", TransferKind.POST, f"h{number}", 25)
+                return codes((other if number % 3 else one).submit([capture])) == [Code.OK]
+
+            with ThreadPoolExecutor(6) as pool:
+                assert sum(pool.map(spend, range(60))) == 20
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", WALLET) == service.Balances(0, 0, 0)
+            assert service.verify(conn, "gxu") == []
+
+
+class TestClose:
+    def test_finishes_what_waits_and_takes_nothing_more(self, database: Database) -> None:
+        with batching(database) as batcher:
+            promises = [batcher.submit([hold(number)]) for number in range(30)]
+            batcher.close()
+            assert all(promise.done() for promise in promises)
+            with pytest.raises(LedgerBusy):
+                batcher.submit([hold(31)])
