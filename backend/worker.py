@@ -21,6 +21,7 @@ from backend.mqtt.client import BrokerLink
 from backend.mqtt.loop import FILTERS, WorkerLoop
 from backend.mqtt.trace import Trace
 from backend.payments import service as payments
+from backend.payments import staff_entries
 from backend.settlement import sweeper
 from backend.tenants import service as tenants
 from backend.water_sessions import taps
@@ -70,13 +71,14 @@ class Duty:
 
 
 def _expire(backend: Backend) -> None:
-    """Release holds past their time, retry parked records, forget old taps."""
+    """Release holds and forget proposals past their time, retry parked records, forget old taps."""
     ctx, now = backend.context, backend.context.clock()
     with ctx.db.read() as conn:
         tenant_ids = [tenant.tenant_id for tenant in tenants.list_all(conn)]
     for tenant_id in tenant_ids:
         with ctx.db.write() as conn:
             payments.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
+            staff_entries.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
             births.settle(conn, tenant_id, now)
     ingest.retry_parked(ctx)
     taps.forget_taps(ctx, now)

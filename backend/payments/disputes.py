@@ -108,6 +108,7 @@ def record_dispute(
     words = text.strip()
     if reason not in people_rules.DISPUTE_REASONS or len(words) > people_rules.DISPUTE_TEXT_CHARS_MAX:
         raise DisputeReasonRefused(reason=reason[:32])
+    entry_checks.check_id(dispute_id)
     ledger.lock(conn, tenant_id)
     there = repository.find(conn, table, tenant_id, dispute_id)
     if there is not None:

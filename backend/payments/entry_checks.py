@@ -1,5 +1,7 @@
 """What an entry by staff must be before anybody is asked to agree to it: by whom, between which accounts, how much."""
 
+import re
+
 from sqlalchemy import Connection
 
 from backend.cardholders import service as cardholders
@@ -10,6 +12,7 @@ from backend.payments import people_rules
 from backend.payments import service as payments
 from backend.payments.capabilities import MATRIX
 
+_ID = re.compile(r"[A-Za-z0-9._-]{4,62}")
 _METHOD_OWNERS = (*MATRIX, people_rules.PAYOUT_OWNER)
 
 
@@ -29,6 +32,39 @@ def demand_staff(conn: Connection, tenant_id: str, person_id: str, roles: frozen
     person = cardholders.cardholder(conn, tenant_id, person_id)
     if person.status != "active" or not person.roles & roles:
         raise StaffRoleMissing(role=",".join(sorted(roles)))
+
+
+class OwnMoney(Forbidden):
+    """Nobody moves their own money as staff."""
+
+    code = "own_money"
+
+
+def check_distance(person_id: str, cardholder_id: str, *account_ids: str) -> None:
+    """
+    Return nothing if an entry touches no money of a person.
+
+    :raises OwnMoney: if it is theirs, or one of its accounts is.
+    """
+    if person_id == cardholder_id or any(each.partition("/")[2] == person_id for each in account_ids):
+        raise OwnMoney
+
+
+class IdMalformed(BackendError):
+    """An id is 4 to 62 letters, digits, hyphens, dots or underscores."""
+
+    code = "request_id_malformed"
+    status = 422
+
+
+def check_id(text: str) -> None:
+    """
+    Return nothing if every database can hold an id and what is made of it.
+
+    :raises IdMalformed: unless it is 4 to 62 letters, digits, hyphens, dots or underscores.
+    """
+    if not _ID.fullmatch(text):
+        raise IdMalformed
 
 
 class EntryAmountRefused(BackendError):
@@ -64,6 +100,17 @@ def check_reason(text: str) -> str:
     """
     if not people_rules.is_reason(text):
         raise ReasonTooShort(chars_min=people_rules.REASON_CHARS_MIN, chars_max=people_rules.REASON_CHARS_MAX)
+    return text.strip()
+
+
+def check_note(text: str) -> str:
+    """
+    Return words that may be missing, without the space around them.
+
+    :raises ReasonTooShort: if they have more than 500 characters.
+    """
+    if len(text.strip()) > people_rules.REASON_CHARS_MAX:
+        raise ReasonTooShort(chars_min=0, chars_max=people_rules.REASON_CHARS_MAX)
     return text.strip()
 
 

@@ -134,19 +134,19 @@ def payout(
     :raises backend.payments.entry_checks.ReasonTooShort: unless the reason has 10 to 500 characters.
     :raises backend.cardholders.service.CardholderUnknown: if the tenant has no such person.
     :raises PayoutDiffers: if the id stands for something else.
-    :raises backend.payments.staff_entries.SamePerson: if they would pay themselves.
+    :raises backend.payments.entry_checks.OwnMoney: if they would pay themselves.
     :raises PayoutBlocked: naming the kinds of obstacles and how many there are.
     """
     ledger.lock(conn, tenant_id)
     entry_checks.demand_staff(conn, tenant_id, proposed_by, people_rules.PROPOSERS)
+    entry_checks.check_id(payout_id)
     words = _check_channel(channel, destination)
     entry_checks.check_reason(reason)
     cardholders.cardholder(conn, tenant_id, cardholder_id)
     there = repository.find(conn, table, tenant_id, payout_id)
     if there is not None:
         return _same(_payout(there), cardholder_id, channel, words, proposed_by)
-    if cardholder_id == proposed_by:
-        raise staff_entries.SamePerson
+    entry_checks.check_distance(proposed_by, cardholder_id)
     blocked = obstacles(conn, tenant_id, cardholder_id, now)
     if blocked:
         kinds = sorted({each.kind for each in blocked})
@@ -268,8 +268,7 @@ def propose_again(
     entry_checks.check_reason(reason)
     staff_entries.expire_due(conn, tenant_id, now)
     found = find_payout(conn, tenant_id, payout_id)
-    if found.cardholder_id == proposed_by:
-        raise staff_entries.SamePerson
+    entry_checks.check_distance(proposed_by, found.cardholder_id)
     if (found.state, found.entry_id, found.channel, found.destination) == ("waiting", entry_id, channel, words):
         return found
     if found.state != "payable":

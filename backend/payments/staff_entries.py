@@ -2,8 +2,8 @@
 Entries by staff: money moves when a second person has agreed, in the transaction in which they agree, once.
 
 An entry is proposed by somebody of finance, with words. It waits a week; then it has expired and must be proposed
-again. The one who proposed cannot approve: the code refuses it, and so does the table. A refusal leaves the entry as
-it was. `people_rules` has the table of postings.
+again. The one who proposed cannot approve: the code refuses it, and so does the table. Nobody proposes or approves
+what moves their own money. A refusal leaves the entry as it was. `people_rules` has the table of postings.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -89,6 +89,7 @@ def propose(
     assert kind in people_rules.LIMITS_MINOR, f"no entry is a {kind!r}"
     ledger.lock(conn, tenant_id)
     entry_checks.demand_staff(conn, tenant_id, proposed_by, people_rules.PROPOSERS)
+    entry_checks.check_id(entry_id)
     entry_checks.check_amount(kind, amount_minor)
     if kind == "cash_top_up":
         debit_account_id = chart.account_id("cash")
@@ -134,6 +135,7 @@ def _same(there: Entry, wanted: Entry) -> Entry:
 def _check(conn: Connection, wanted: Entry) -> None:
     """Refuse what could never be executed, before anybody is asked to agree to it."""
     tenant_id, person = wanted.tenant_id, wanted.cardholder_id
+    entry_checks.check_distance(wanted.proposed_by, person, wanted.debit_account_id, wanted.credit_account_id)
     if wanted.kind != "manual" or person:
         entry_checks.check_owner(conn, tenant_id, person, is_credit=wanted.kind == "cash_top_up")
     if wanted.kind == "refund":
@@ -211,6 +213,7 @@ def approve(
     :raises EntryUnknown: if this tenant has none with this id.
     :raises backend.payments.entry_checks.StaffRoleMissing: if the one who approves may not.
     :raises SamePerson: if the one who proposed it tries.
+    :raises backend.payments.entry_checks.OwnMoney: if it is the approver's own.
     :raises EntryNotOpen: if it was decided or has expired.
     :raises EntryNotCovered: if the account it takes from has not so much.
     """
@@ -219,11 +222,13 @@ def approve(
     entry_checks.demand_staff(conn, tenant_id, approved_by, people_rules.APPROVERS)
     if approved_by == found.proposed_by:
         raise SamePerson
+    entry_checks.check_distance(approved_by, found.cardholder_id, found.debit_account_id, found.credit_account_id)
+    words = entry_checks.check_note(note)
     if found.state == "executed" and found.decided_by == approved_by:
         return found
     if found.state != "proposed":
         raise EntryNotOpen(entry_id=entry_id, state=found.state)
-    _decide(conn, found, "executed", approved_by, note, now)
+    _decide(conn, found, "executed", approved_by, words, now)
     if found.kind == "refund":
         _refund(conn, found, now)
         _conclude_dispute(conn, found, approved_by, now)
@@ -286,8 +291,7 @@ def _post(conn: Connection, found: Entry, now: datetime) -> None:
 
 
 def _decide(conn: Connection, found: Entry, state: str, decided_by: str, note: str, now: datetime) -> None:
-    words = note.strip()[: people_rules.REASON_CHARS_MAX]
-    decision = {"state": state, "decided_by": decided_by, "decided_at": now, "note": words}
+    decision = {"state": state, "decided_by": decided_by, "decided_at": now, "note": note}
     repository.change(conn, table, found.tenant_id, found.entry_id, **decision)
 
 

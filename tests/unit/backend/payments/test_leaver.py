@@ -112,7 +112,9 @@ class TestPayout:
             ({"destination": "x" * 201}, "payout_channel_refused"),
             ({"reason": "bye"}, "reason_too_short"),
             ({"cardholder_id": "ch_nobody"}, "cardholder_unknown"),
-            ({"cardholder_id": "ch_fin"}, "same_person"),
+            ({"cardholder_id": "ch_fin"}, "own_money"),
+            ({"payout_id": "po/1"}, "request_id_malformed"),
+            ({"payout_id": "x" * 63}, "request_id_malformed"),
         ],
     )
     def test_refuses(self, office: Office, changed: dict[str, Any], code: str) -> None:
@@ -234,6 +236,7 @@ class TestProposeAgain:
             ({"channel": "gold"}, "payout_channel_refused"),
             ({"reason": "why"}, "reason_too_short"),
             ({"entry_id": "po_1.1"}, "entry_differs"),
+            ({"entry_id": "x" * 63}, "request_id_malformed"),
         ],
     )
     def test_refuses(self, office: Office, changed: dict[str, Any], code: str) -> None:

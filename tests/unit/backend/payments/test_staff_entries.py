@@ -68,6 +68,7 @@ class TestPropose:
             ({"proposed_by": "ch_ann"}, "role_missing"),
             ({"proposed_by": "ch_boss"}, "role_missing"),
             ({"proposed_by": "ch_nobody"}, "cardholder_unknown"),
+            ({"cardholder_id": "ch_fin"}, "own_money"),
             ({"amount_minor": 99}, "entry_amount_refused"),
             ({"amount_minor": 50_001}, "entry_amount_refused"),
             ({"amount_minor": -2_000}, "entry_amount_refused"),
@@ -81,6 +82,10 @@ class TestPropose:
     def test_refuses_what_could_never_be_right(self, office: Office, changed: dict[str, Any], code: str) -> None:
         assert _refused(lambda: office.propose(**changed)) == code
         assert _refused(office.entry) == "entry_unknown"
+
+    @pytest.mark.parametrize("entry_id", ["en", "x" * 63, "en 1", "en_1/2", ""])
+    def test_refuses_ids_that_are_none(self, office: Office, entry_id: str) -> None:
+        assert _refused(lambda: office.propose(entry_id)) == "request_id_malformed"
 
     @pytest.mark.parametrize(
         ("debit", "credit", "is_fine"),
@@ -167,6 +172,27 @@ class TestApprove:
 
         assert _refused(lambda: office.approve(by=by)) == code
         assert (office.entry().state, office.purses()["wallet"]) == ("proposed", 0)
+
+    def test_is_not_for_whose_money_it_is(self, office: Office) -> None:
+        office.propose("en_1", cardholder_id="ch_boss")
+        manual = {"kind": "manual", "cardholder_id": "", "debit_account_id": "cash"}
+        office.propose("en_2", **manual, credit_account_id="cardholder_wallet/ch_boss")
+
+        assert _refused(office.approve) == _refused(lambda: office.approve("en_2")) == "own_money"
+        assert (
+            _refused(lambda: office.propose("en_3", **manual, credit_account_id="voucher_fund/ch_fin")) == "own_money"
+        )
+        assert office.approve(by="ch_fin2").state == "executed"
+
+    def test_takes_a_note_of_some_length(self, office: Office) -> None:
+        office.propose()
+
+        with office.db.write() as conn, pytest.raises(BackendError) as refused:
+            staff_entries.approve(
+                conn, tenant_id=TENANT, entry_id="en_1", approved_by="ch_boss", now=office.now, note="x" * 501
+            )
+
+        assert (refused.value.code, office.entry().state) == ("reason_too_short", "proposed")
 
     def test_is_not_for_who_is_frozen(self, office: Office) -> None:
         office.propose()

@@ -78,7 +78,8 @@ class Api:
 
     def send(self, login: str, path: str, **body: Any) -> Response:
         """Post a body."""
-        return self.client.post(f"/api/v1/{path}", json=body, headers=self.headers(login))
+        answer: Response = self.client.post(f"/api/v1/{path}", json=body, headers=self.headers(login))
+        return answer
 
     def post(self, login: str, path: str, **body: Any) -> Any:
         """Return the answer to a body that must be fine."""
