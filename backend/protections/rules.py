@@ -15,7 +15,7 @@ from datetime import datetime
 
 WALLET = "wallet"
 #: All payment methods there are.
-METHODS = (WALLET, "unionpay", "alipay")
+METHODS = (WALLET, "unionpay", "alipay", "wechat")
 MODES = ("exclusive", "preferred")
 #: Conditions a grant may name as exemptions: nobody is denied hot water by one of these.
 EXEMPTIONS = ("visitor", "minor", "no_bank_account", "provider_outage", "phone_dead")

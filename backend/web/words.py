@@ -77,6 +77,7 @@ METHOD: dict[str, Pair] = {
     "wallet": ("校园钱包", "Campus wallet"),
     "unionpay": ("云闪付（银联）", "UnionPay"),
     "alipay": ("支付宝", "Alipay"),
+    "wechat": ("微信支付", "WeChat Pay"),
 }
 ROLE: dict[str, Pair] = {
     "student": ("学生", "Student"),

@@ -51,6 +51,7 @@ class TestDecide:
             "wallet": MethodDecision("wallet", True, False, "wallet"),
             "unionpay": MethodDecision("unionpay", True, False, "open"),
             "alipay": MethodDecision("alipay", True, False, "open"),
+            "wechat": MethodDecision("wechat", True, False, "open"),
         }
 
     def test_names_the_grant_and_its_end(self) -> None:

@@ -103,7 +103,7 @@ class TestSteps:
         after = api.get(f"{_BASE}/preview?device_id=dev_o1", headers=admin).json()["methods"]
 
         assert states == ["submitted", "approved", "terminated"]
-        assert [each["method"] for each in during if not each["accepted"]] == ["alipay"]
+        assert [each["method"] for each in during if not each["accepted"]] == ["alipay", "wechat"]
         assert all(each["accepted"] for each in after)
 
     @pytest.mark.parametrize("step", ["submit", "approve", "terminate"])
@@ -150,7 +150,7 @@ class TestPreview:
             methods = api.get(f"{_BASE}/preview", params=asked, headers=headers).json()["methods"]
             return [each["method"] for each in methods if not each["accepted"]]
 
-        assert refused_at("2026-11-25T00:00:00+08:00") == ["alipay"]
+        assert refused_at("2026-11-25T00:00:00+08:00") == ["alipay", "wechat"]
         assert refused_at("2027-11-25T00:00:00+08:00") == []
         bare = api.get(f"{_BASE}/preview?device_id=dev_o1&at=2026-11-25T00:00:00", headers=headers)
         assert bare.json()["code"] == "form_incomplete"
