@@ -118,36 +118,33 @@ def _disputed(api: Api, login: str = "wang", request_id: str = "dispute-0001") -
 
 
 class TestRoles:
-    @pytest.mark.parametrize(("verb", "path"), STAFF)
     @pytest.mark.parametrize("login", ["wang", "fac", "desk"])
-    def test_keep_money_from_everybody_else(self, api: Api, verb: str, path: str, login: str) -> None:
-        answer = api.client.request(
-            verb, f"/api/v1/money/{path}", json=STAFF[verb, path] or None, headers=api.headers(login)
-        )
+    def test_keep_money_from_everybody_else(self, api: Api, login: str) -> None:
+        for (verb, path), body in STAFF.items():
+            refused = api.client.request(verb, f"/api/v1/money/{path}", json=body or None, headers=api.headers(login))
 
-        assert (answer.status_code, answer.json()["code"]) == (403, "role_missing")
+            assert (refused.status_code, refused.json()["code"]) == (403, "role_missing"), path
 
-    @pytest.mark.parametrize(("verb", "path"), sorted(PROPOSES))
-    def test_let_the_approver_propose_nothing(self, api: Api, verb: str, path: str) -> None:
-        answer = api.send("approver", f"money/{path}", **STAFF[verb, path])
+    def test_let_the_approver_propose_nothing(self, api: Api) -> None:
+        for verb, path in PROPOSES:
+            refused = api.send("approver", f"money/{path}", **STAFF[verb, path])
 
-        assert (answer.status_code, answer.json()["code"]) == (403, "role_missing")
+            assert (refused.status_code, refused.json()["code"]) == (403, "role_missing"), path
 
-    @pytest.mark.parametrize(("verb", "path"), [key for key in STAFF if key[0] == "POST"])
-    def test_let_the_administrator_look_and_write_nothing(self, api: Api, verb: str, path: str) -> None:
-        answer = api.send("admin", f"money/{path}", **STAFF[verb, path])
+    def test_let_the_administrator_look_and_write_nothing(self, api: Api) -> None:
+        for (verb, path), body in STAFF.items():
+            if verb == "GET":
+                api.get("admin", f"money/{path}")
+            else:
+                refused = api.send("admin", f"money/{path}", **body)
+                assert (refused.status_code, refused.json()["code"]) == (403, "role_missing"), path
 
-        assert (answer.status_code, answer.json()["code"]) == (403, "role_missing")
-        assert api.get("admin", "money/entries")["items"] == []
+    def test_need_a_sign_in(self, api: Api) -> None:
+        paths = [*((verb, f"money/{path}") for verb, path in STAFF), ("GET", "me/purses"), ("GET", "me/disputes")]
+        for verb, path in paths:
+            refused = api.client.request(verb, f"/api/v1/{path}", json={} if verb == "POST" else None)
 
-    @pytest.mark.parametrize(
-        ("verb", "path"),
-        [*((verb, f"money/{path}") for verb, path in STAFF), ("GET", "me/purses"), ("GET", "me/disputes")],
-    )
-    def test_need_a_sign_in(self, api: Api, verb: str, path: str) -> None:
-        answer = api.client.request(verb, f"/api/v1/{path}", json={} if verb == "POST" else None)
-
-        assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_missing")
+            assert (refused.status_code, refused.json()["code"]) == (401, "sign_in_missing"), path
 
 
 class TestSchools:
