@@ -104,7 +104,7 @@ def _statement(pages: list[Page], trusted: Collection[str], found: list[Finding]
     if not _is_signed(first.statement, first.school_key):
         raise _Broken("statement", "the statement was changed: the school's signature does not fit it")
     statement: Statement = _inside(first.statement, Statement, "statement")
-    if not first.statement.kid.startswith(f"{statement.tenant}-"):
+    if first.statement.kid != statement.kid or not statement.kid.startswith(f"{statement.tenant}-"):
         raise _Broken("school_key", f"the key {first.statement.kid!r} is not one of {statement.tenant}")
     believed = "a key you trust" if trusted else f"key {first.school_key}; compare it with the one the school publishes"
     found.append(Finding("statement", True, f"signed by {statement.tenant} with {believed}"))

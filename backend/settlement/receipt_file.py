@@ -59,6 +59,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What the school says the water came to, signed with the key that signs its commands."""
 
     format: str
+    #: name of the key it is signed with
+    kid: str
     tenant: str
     gateway: str
     device: str
@@ -122,10 +124,11 @@ def _tariff(version: TariffVersion) -> Tariff:
     return Tariff(**{name: getattr(version, name) for name in names})
 
 
-def _statement(receipt: Receipt, records: list[evidence.EvidenceRecord], links: list[Link]) -> Statement:
+def _statement(receipt: Receipt, kid: str, records: list[evidence.EvidenceRecord], links: list[Link]) -> Statement:
     of = receipt.session
     return Statement(
         format=FORMAT,
+        kid=kid,
         tenant=of.tenant_id,
         gateway=of.gateway_id,
         device=of.device_id,
@@ -180,7 +183,7 @@ def page(
     return msgspec.json.encode(
         Page(
             format=FORMAT,
-            statement=sign(_statement(receipt, records, links), key=key, kid=kid),
+            statement=sign(_statement(receipt, kid, records, links), key=key, kid=kid),
             school_key=public_text(key.public_key()),
             start=start,
             records=[each.signed for each in records] if start == 0 else [],

@@ -79,8 +79,9 @@ def _words(raw: bytes, status: int) -> str:
     """Return what the backend said of a refusal."""
     try:
         said = json.loads(raw)
-        return f"{said['message_en']} ({said['code']})"
-    except (ValueError, KeyError, TypeError):
+        why = said["details"].get("reason", "")
+        return f"{said['message_en']} ({said['code']}{f': {why}' if why else ''})"
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"status {status}"
 
 
