@@ -1,6 +1,8 @@
 """
 `make bench`: measures, prints, and writes every figure to build/bench.json; `make bench ONLY=name` runs one.
 
+`ONLY="name --full"` takes the long way where there is one.
+
 Figures are ratios to a reference from the same run; nothing here passes or fails on wall time.
 """
 
@@ -8,14 +10,16 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.bench.figures import Figure
 from tests.bench.latency import measure_latency
+from tests.bench.ledger import measure_ledger
 
-BENCHES: dict[str, Callable[[], list[Figure]]] = {
+BENCHES: dict[str, Callable[[], Iterable[Figure]]] = {
     "latency": measure_latency,
+    "ledger": measure_ledger,
 }
 
 _OUT = Path("build/bench.json")
@@ -23,6 +27,9 @@ _OUT = Path("build/bench.json")
 
 def main(names: list[str]) -> int:
     """Run the named benches, or all, and return the exit status."""
+    if "--full" in names:
+        os.environ["CAMPUSTAP_BENCH_FULL"] = "1"
+        names = [name for name in names if name != "--full"]
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
         print(f"no bench is named {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
@@ -32,7 +39,7 @@ def main(names: list[str]) -> int:
     for name in names or list(BENCHES):
         print(f"== {name}")
         for figure in BENCHES[name]():
-            print(figure.line())
+            print(figure.line(), flush=True)
             figures.append(figure)
     kept = []
     if _OUT.exists():
