@@ -4,34 +4,27 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, cast
 
-from hardware import vectors as golden
 from hardware.checks import check_map, check_point
 from hardware.document import Document
-from hardware.model import Access, Block, MapError, Match, Order, Point, RegisterMap, Table, UnitCode, Vector
+from hardware.golden import read_vectors
+from hardware.heading import Heading
+from hardware.model import Access, Block, Order, Point, RegisterMap, Table, Vector
+from hardware.vectors import crc16_modbus
 from hardware.vocabulary import (
     ACCESSES,
-    BUS_KEYS,
-    CAPS_KEYS,
-    DEADMAN,
-    FUNCTIONS,
-    MAILBOXES,
+    BITS_MAX,
     ORDERS,
-    ORIGINS,
     ROLES,
     SCHEMA,
     TABLES,
     TYPE_WORDS,
     TYPES,
     UNITS,
+    WORDS_MAX,
 )
-
-WORDS_MAX = 125
-BITS_MAX = 2000
 
 _TOP = frozenset(
     "schema id title version source bus order match caps enums bits unit_codes poll blocks layouts vectors"  # noqa: SIM905
@@ -43,7 +36,6 @@ _POINT_KEYS = frozenset(
     " units combine fc fw_min on_value off_value clear".split()
 )
 _BLOCK_KEYS = frozenset({"id", "table", "at", "poll", "sync", "write", "points", "atomic", "fw_min"})
-_FRAMING = re.compile(r"[78][NEO][12]")
 _FIRMWARE = re.compile(r"\d+(\.\d+)*")
 
 
@@ -52,9 +44,7 @@ class Reader:
 
     def __init__(self, file: str, text: str, top: Mapping[str, Any]) -> None:
         self.doc = Document(file, text, top)
-        self.enums: dict[str, Mapping[int, str]] = {}
-        self.bits: dict[str, tuple[str, ...]] = {}
-        self.unit_codes: dict[str, Mapping[int, UnitCode]] = {}
+        self.heading: Heading
 
     def read(self, *, expected_id: str) -> RegisterMap:
         """Return the map, wholly checked."""
@@ -67,8 +57,8 @@ class Reader:
                 doc.fail("file", f"{key} is missing")
         if top["id"] != expected_id:
             doc.fail("id", f"{top['id']!r} is not the file's name", f"name the file {top['id']}.toml")
-        self._tables_of_words()
-        order = self._order()
+        self.heading = heading = Heading(doc)
+        order = heading.order()
         blocks = tuple(self._block(raw, "blocks", order) for raw in doc.tables("blocks", top["blocks"]))
         layout_list = [self._block(raw, "layouts", order) for raw in doc.tables("layouts", top.get("layouts", []))]
         layouts = {layout.id: layout for layout in layout_list}
@@ -79,134 +69,23 @@ class Reader:
             title=doc.text_of("file", top, "title"),
             version=doc.text_of("file", top, "version"),
             order=MappingProxyType(order),
-            bus=MappingProxyType(self._bus()),
-            caps=MappingProxyType(self._caps()),
-            match=self._match(doc.table("match", top["match"])) if "match" in top else None,
-            enums=MappingProxyType(self.enums),
-            bits=MappingProxyType(self.bits),
-            unit_codes=MappingProxyType(self.unit_codes),
-            poll=MappingProxyType({name: doc.table("poll", each) for name, each in self._poll().items()}),
+            bus=MappingProxyType(heading.bus()),
+            caps=MappingProxyType(heading.caps()),
+            match=heading.match(),
+            enums=MappingProxyType(heading.enums),
+            bits=MappingProxyType(heading.bits),
+            unit_codes=MappingProxyType(heading.unit_codes),
+            poll=MappingProxyType({name: doc.table("poll", each) for name, each in heading.poll().items()}),
             blocks=blocks,
             points=MappingProxyType(points),
             layouts=MappingProxyType(layouts),
             vectors=(),
-            source=self._source(),
-            status=MappingProxyType(self._status()),
+            source=heading.source(),
+            status=MappingProxyType(heading.status()),
             crc=_canonical_crc((*blocks, *layouts.values())),
         )
         check_map(doc, register_map)
-        return _with_vectors(register_map, self._vectors(register_map))
-
-    # -- what stands at the top
-
-    def _tables_of_words(self) -> None:
-        doc, top = self.doc, self.doc.top
-        for name, members in doc.table("enums", top.get("enums", {})).items():
-            self.enums[name] = MappingProxyType(self._enum(name, doc.table(f"enums.{name}", members)))
-        for name, names in doc.table("bits", top.get("bits", {})).items():
-            self.bits[name] = doc.words(f"bits.{name}", names)
-            if len(set(self.bits[name])) != len(self.bits[name]):
-                doc.fail(f"bits.{name}", "a bit name appears twice")
-        for name, codes in doc.table("unit_codes", top.get("unit_codes", {})).items():
-            where = f"unit_codes.{name}"
-            self.unit_codes[name] = MappingProxyType(
-                {self._number(where, key): self._unit_code(where, raw) for key, raw in doc.table(where, codes).items()}
-            )
-
-    def _number(self, where: str, key: str) -> int:
-        if not key.isascii() or not key.isdigit():
-            self.doc.fail(where, f"{key!r} is not a number")
-        return int(key)
-
-    def _enum(self, name: str, members: Mapping[str, Any]) -> dict[int, str]:
-        where, result = f"enums.{name}", {}
-        for key, label in members.items():
-            if not isinstance(label, str) or not label:
-                self.doc.fail(where, f"{key} = {label!r} is not a number with a name")
-            result[self._number(where, key)] = label
-        if len(set(result.values())) != len(result):
-            self.doc.fail(where, "a label appears twice")
-        return result
-
-    def _unit_code(self, where: str, raw: Any) -> UnitCode:
-        table = self.doc.table(where, raw)
-        self.doc.only_keys(where, table, {"unit", "factor"})
-        factor = self.doc.fraction(where, table.get("factor", 1), "factor")
-        return UnitCode(name=self.doc.text_of(where, table, "unit"), factor=factor)
-
-    def _order(self) -> dict[str, Any]:
-        doc = self.doc
-        order = doc.table("order", doc.top["order"])
-        doc.only_keys("order", order, {"word", "byte", "string"})
-        if order.get("string", 2) not in (1, 2):
-            doc.fail("order", f"string must be 1 or 2 characters a register, not {order['string']!r}")
-        return {
-            "word": doc.one_of("order", order.get("word"), ORDERS, "word order"),
-            "byte": doc.one_of("order", order.get("byte"), ORDERS, "byte order"),
-            "string": order.get("string", 2),
-        }
-
-    def _bus(self) -> dict[str, Any]:
-        doc = self.doc
-        bus = doc.table("bus", doc.top["bus"])
-        doc.only_keys("bus", bus, BUS_KEYS)
-        for key in ("baud", "timeout_ms", "turnaround_ms", "max_read", "max_write", "gap", "unit"):
-            if key in bus and doc.integer("bus", bus, key) < (0 if key in ("turnaround_ms", "gap") else 1):
-                doc.fail("bus", f"{key} is too small")
-        if bus.get("max_read", WORDS_MAX) > WORDS_MAX or bus.get("max_write", 123) > 123:
-            doc.fail("bus", "a request reads at most 125 and writes at most 123 registers")
-        if "framing" in bus and not _FRAMING.fullmatch(str(bus["framing"])):
-            doc.fail("bus", f"framing {bus['framing']!r} is none", 'write it as "8N1"')
-        functions = bus.get("functions")
-        if functions is not None and (
-            not isinstance(functions, list) or not functions or not {*map(str, functions)} <= {*map(str, FUNCTIONS)}
-        ):
-            doc.fail("bus", f"functions {functions!r} must be some of {sorted(FUNCTIONS)}")
-        return dict(bus)
-
-    def _caps(self) -> dict[str, Any]:
-        doc = self.doc
-        caps = doc.table("caps", doc.top["caps"])
-        doc.only_keys("caps", caps, CAPS_KEYS)
-        doc.one_of("caps.deadman", caps.get("deadman"), DEADMAN, "dead-man class")
-        if "mailbox" in caps:
-            doc.one_of("caps.mailbox", caps["mailbox"], MAILBOXES, "mailbox kind")
-        for key in ("pulse_ms_max", "watchdog_ms"):
-            if key in caps and doc.integer("caps", caps, key) < 1:
-                doc.fail(f"caps.{key}", "must be positive")
-        if "k_factor" in caps:
-            doc.fraction("caps.k_factor", caps["k_factor"], "k_factor")
-        return dict(caps)
-
-    def _poll(self) -> Mapping[str, Any]:
-        return self.doc.table("poll", self.doc.top.get("poll", {}))
-
-    def _source(self) -> tuple[Mapping[str, Any], ...]:
-        sources = self.doc.tables("source", self.doc.top["source"])
-        if not sources:
-            self.doc.fail("source", "name at least one document")
-        for each in sources:
-            self.doc.only_keys("source", each, {"title", "url", "page"})
-            self.doc.text_of("source", each, "title")
-        return tuple(sources)
-
-    def _status(self) -> dict[str, str]:
-        status = self.doc.table("status", self.doc.top.get("status", {}))
-        self.doc.only_keys("status", status, {"golden", "twin", "metal", "open_points"})
-        return {key: self.doc.text_of("status", status, key) for key in status}
-
-    def _match(self, raw: Mapping[str, Any]) -> Match:
-        doc = self.doc
-        doc.only_keys("match", raw, {"table", "address", "words"})
-        words = raw.get("words")
-        if (
-            not isinstance(words, list)
-            or not words
-            or not all(type(word) is int and 0 <= word <= 0xFFFF for word in words)
-        ):
-            doc.fail("match", "words must be one or more 16-bit numbers")
-        table = cast(Table, doc.one_of("match", raw.get("table"), {"input", "holding"}, "table"))
-        return Match(table=table, address=doc.integer("match", raw, "address"), words=tuple(words))
+        return _with_vectors(register_map, read_vectors(doc, register_map))
 
     # -- blocks and points
 
@@ -218,7 +97,7 @@ class Reader:
         table = cast(Table, doc.one_of(where, raw.get("table", "input"), TABLES, "table"))
         start = doc.integer(where, raw, "at", 0 if kind == "layouts" else None)
         poll = doc.optional_text(where, raw, "poll")
-        if poll is not None and poll not in self._poll():
+        if poll is not None and poll not in self.heading.poll():
             doc.fail(where, f"unknown poll class {poll!r}")
         if raw.get("write") not in (None, "all_or_nothing"):
             doc.fail(where, f"unknown write rule {raw['write']!r}", "the only one is 'all_or_nothing'")
@@ -262,7 +141,7 @@ class Reader:
         at: int,
         order: Mapping[str, Any],
     ) -> Point:
-        doc, name = self.doc, raw.get("n")
+        doc, heading, name = self.doc, self.heading, raw.get("n")
         where = f"{kind}.{block['id']}.{name}"
         if not isinstance(name, str) or not name.isidentifier():
             doc.fail(where, f"{name!r} is not a name")
@@ -290,8 +169,8 @@ class Reader:
             unit=doc.one_of(where, raw["unit"], UNITS, "unit") if "unit" in raw else "",
             nan=nans[0] if nans else None,
             nan_also=nans[1:],
-            enum=doc.one_of(where, raw["enum"], self.enums, "enum") if "enum" in raw else None,
-            bits=doc.one_of(where, raw["bits"], self.bits, "bits") if "bits" in raw else None,
+            enum=doc.one_of(where, raw["enum"], heading.enums, "enum") if "enum" in raw else None,
+            bits=doc.one_of(where, raw["bits"], heading.bits, "bits") if "bits" in raw else None,
             role=doc.one_of(where, raw["role"], ROLES, "role") if "role" in raw else None,
             length=length,
             chars=order["string"] if type_ == "str" else 2,
@@ -307,7 +186,9 @@ class Reader:
             sf=doc.optional_text(where, raw, "sf"),
             sf_add=doc.integer(where, raw, "sf_add", 0),
             unit_from=doc.optional_text(where, raw, "unit_from"),
-            units=doc.one_of(where, raw["units"], self.unit_codes, "unit code table") if "units" in raw else None,
+            units=doc.one_of(where, raw["units"], self.heading.unit_codes, "unit code table")
+            if "units" in raw
+            else None,
             combine=self._combine(where, raw),
             fc=doc.optional_integer(where, raw, "fc"),
             fw_min=fw_min,
@@ -363,40 +244,6 @@ class Reader:
                 points[point.name] = point
         return points
 
-    # -- vectors
-
-    def _vectors(self, register_map: RegisterMap) -> tuple[Vector, ...]:
-        doc, found = self.doc, []
-        in_layouts = {f"{b.id}.{p.name}": p for b in register_map.layouts.values() for p in b.points}
-        for number, raw in enumerate(doc.tables("vectors", doc.top["vectors"])):
-            where = f"vectors[{number}]"
-            doc.only_keys(where, raw, {"point", "raw", "value", "given", "from"})
-            name = doc.text_of(where, raw, "point")
-            point = register_map.points.get(name) or in_layouts.get(name)
-            if point is None:
-                doc.fail(where, f"unknown point {name!r}")
-            given = doc.table(where, raw.get("given", {}))
-            if not all(type(each) is int for each in given.values()):
-                doc.fail(where, "given must name points and their whole numbers")
-            try:
-                data = bytes.fromhex(doc.text_of(where, raw, "raw"))
-                value = _vector_value(raw.get("value"))
-                decoded = golden.meaning(register_map, point, data, given)
-                right = golden.agrees(point, decoded, value)
-            except (KeyError, ValueError, OverflowError) as error:
-                raise MapError(doc.file, where, f"{name}: {error}") from error
-            if not right:
-                doc.fail(
-                    where,
-                    f"{name}: {raw['raw']} decodes to {decoded}, not {raw.get('value')}",
-                    golden.hint(register_map, point, data, given, value),
-                )
-            origin = doc.one_of(where, raw.get("from", "computed"), ORIGINS, "origin")
-            found.append(Vector(point=name, raw=data, value=value, given=MappingProxyType(dict(given)), origin=origin))
-        if len(found) < 2:
-            doc.fail("vectors", "at least two are needed")
-        return tuple(found)
-
 
 def _check_overlaps(doc: Document, where: str, points: Sequence[Point]) -> None:
     owners: dict[int, list[Point]] = {}
@@ -420,19 +267,9 @@ def _with_vectors(register_map: RegisterMap, vectors: tuple[Vector, ...]) -> Reg
     return RegisterMap(**{**fields, "vectors": vectors})
 
 
-def _vector_value(value: Any) -> Fraction | str | bool | None:
-    if value == "nan":
-        return None
-    if isinstance(value, str | bool):
-        return value
-    if isinstance(value, int | Decimal):
-        return Fraction(value)
-    raise ValueError(f"value {value!r} is neither number, text, flag nor nan")
-
-
 def _canonical_crc(blocks: Sequence[Block]) -> int:
     form = [
         [b.id, b.table, b.address, [[p.name, p.type, p.address, p.words, str(p.scale), p.unit] for p in b.points]]
         for b in blocks
     ]
-    return golden.crc16_modbus(json.dumps(form, separators=(",", ":")).encode())
+    return crc16_modbus(json.dumps(form, separators=(",", ":")).encode())

@@ -7,6 +7,9 @@ SCHEMA = "campustap-regmap/1"
 TABLES: frozenset[str] = frozenset({"input", "holding", "discrete", "coil"})
 ACCESSES: frozenset[str] = frozenset({"r", "w", "rw", "w1c"})
 ORDERS: frozenset[str] = frozenset({"big", "little"})
+#: what one request can read
+WORDS_MAX = 125
+BITS_MAX = 2000
 #: a power of ten beyond this is no measurement
 EXPONENT_MAX = 18
 MAILBOXES: frozenset[str] = frozenset({"seq", "flag", "level"})

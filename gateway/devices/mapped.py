@@ -1,9 +1,10 @@
 """
 An outlet, meter or reader that is known by its map alone.
 
-Where a device of our own keeps limits, a log and a mailbox, this driver does it for the device: it closes at the
-volume, time, idle and temperature limits, writes down how each session began and ended, and tells new cards from old
-ones. What it writes down lives as long as the process; a session that was open then is settled from the register.
+Where a device of our own keeps limits, a lease, a log and a mailbox, this driver does it for the device: it closes at
+the volume, time, idle and temperature limits and when nobody renews, writes down how each session began and ended, and
+tells new cards from old ones. The device's own dead-man is for when this driver is gone. What is written down lives as
+long as the process; a session that was open then is settled from the register.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
+from gateway.devices.cards import CardReader
 from gateway.devices.meter import Meter
 from gateway.devices.ports import (
     CannotSay,
@@ -49,6 +51,8 @@ class _Session:
     total_seen: int
     pulses: int = 0
     moved_at_ms: int = 0
+    #: when the controller last said that the grant lives; a lease that this driver keeps for the device
+    renewed_at_ms: int = 0
     #: whether the valve has been seen open: until then a closed one has not closed by itself
     opened: bool = False
     #: why it is being closed; the device closed by itself when it is empty
@@ -72,8 +76,7 @@ class MappedOutlet:
         self._k_factor = 0
         self._head = self._acked = first_sequence - 1
         self._log: list[LogRecord] = []
-        self._card_seen = ""
-        self._mails = 0
+        self._cards = CardReader(self.access, register_map)
         self.deadman = self._valve.deadman
 
     @property
@@ -142,16 +145,14 @@ class MappedOutlet:
             names.add("valve_open")
         if self._faults(values):
             names.add("any_fault")
-        if self._has_mail(values):
+        if self._cards.shows_new(values):
             names.add("mbx_pending")
         return Flags(names=frozenset(names))
 
     def _quick(self) -> list[str]:
         """Return the points that tell of a valve, a fault or a card."""
         state = self._valve.state
-        kind = self._map.caps.get("mailbox")
-        reader = {"seq": "mailbox_seq", "flag": "card_new", "level": "card_uid"}.get(str(kind), "")
-        names = [state.name if state is not None else None, self._name("faults"), self._name(reader)]
+        names = [state.name if state is not None else None, self._name("faults"), self._cards.watched]
         return [name for name in names if name is not None]
 
     def _metered(self) -> list[str]:
@@ -220,7 +221,12 @@ class MappedOutlet:
         async with self._reading:
             total = self._meter.total(await self.access.read(self._metered(), Priority.OPEN))
             session = _Session(
-                opening=opening, total_at_start=total, began_at_ms=now, total_seen=total, moved_at_ms=now
+                opening=opening,
+                total_at_start=total,
+                began_at_ms=now,
+                total_seen=total,
+                moved_at_ms=now,
+                renewed_at_ms=now,
             )
             self._session = session
         try:
@@ -238,7 +244,11 @@ class MappedOutlet:
         """Keep it open for another while; the limits stay what they are."""
         if self._session is None or self._session.closing:
             return CommandResult(code="BAD_STATE", detail=0)
-        return await self._valve.renew(opening)
+        result = await self._valve.renew(opening)
+        if self._session is not None:
+            changes = {"renewed_at_ms": self._clock()} if result.accepted else {"closing": "FAULT"}
+            self._session = replace(self._session, **changes)
+        return result
 
     async def close(self, session_u32: int, reason: str) -> CommandResult:
         """Close, whoever opened it; the session ends when the device shows that it is closed."""
@@ -282,6 +292,8 @@ class MappedOutlet:
             return "TIME_LIMIT"
         if opening.idle_limit_s and now_ms - session.moved_at_ms >= 1_000 * opening.idle_limit_s:
             return "NO_FLOW"
+        if now_ms - session.renewed_at_ms >= 1_000 * opening.lease_s:
+            return "LEASE"
         limit = opening.temperature_limit_decidegc
         return "SCALD" if limit and temperature is not None and temperature > limit else ""
 
@@ -332,41 +344,13 @@ class MappedOutlet:
 
     # -- readers
 
-    def _has_mail(self, values: dict[str, Value]) -> bool:
-        kind = self._map.caps.get("mailbox")
-        if kind == "flag":
-            return bool(values.get(self._name("card_new") or ""))
-        if kind == "seq":
-            sequence = values.get(self._name("mailbox_seq") or "")
-            return isinstance(sequence, int) and sequence != 0 and sequence != self._mails
-        if kind == "level":
-            card = _card(values.get(self._name("card_uid") or ""))
-            if not card:
-                self._card_seen = ""  # it was taken away: the same one may come again
-            return bool(card) and card != self._card_seen
-        return False
-
     async def mail(self, flags: Flags) -> Mail | None:
         """Return the card a reader sees, if the flags say there is a new one."""
-        name = self._name("card_uid")
-        if "mbx_pending" not in flags or name is None:
-            return None
-        sequence_name = self._name("mailbox_seq") if self._map.caps.get("mailbox") == "seq" else None
-        values = await self.access.read([name, *([sequence_name] if sequence_name else [])], Priority.MAILBOX)
-        card = _card(values[name])
-        sequence = values[sequence_name] if sequence_name else self._mails + 1
-        if not card or not isinstance(sequence, int):
-            return None  # taken away, or taken by another, while we read
-        return Mail(sequence=sequence, source="UID", value=card, time_s=0, stale=False, direction="in")
+        return await self._cards.mail() if "mbx_pending" in flags else None
 
     async def acknowledge_mail(self, mail: Mail) -> None:
-        """Let the reader forget a card: clear its flag, tell it the sequence, or remember it here."""
-        kind, new, ack = self._map.caps.get("mailbox"), self._name("card_new"), self._map.by_role("mailbox_ack")
-        if kind == "flag" and new is not None:
-            await self.access.acknowledge(new, 1, Priority.MAILBOX)
-        if kind == "seq" and ack is not None:
-            await self.access.write(ack.name, mail.sequence, Priority.MAILBOX)
-        self._card_seen, self._mails = mail.value, mail.sequence
+        """Let the reader forget a card."""
+        await self._cards.acknowledge(mail)
 
     # -- what only some have
 
@@ -378,10 +362,3 @@ class MappedOutlet:
 
     async def display(self, text: str, seconds: int) -> None:
         """Nothing: no map has a display yet."""
-
-
-def _card(value: Value) -> str:
-    """Return a card's number as hex, empty when there is none."""
-    if isinstance(value, bytes):
-        return value.hex().upper() if any(value) else ""
-    return f"{value:X}" if isinstance(value, int) and value else ""

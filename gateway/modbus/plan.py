@@ -9,9 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from hardware.model import Block, Point, RegisterMap
-
-WORDS_MAX = 125
-BITS_MAX = 2000
+from hardware.vocabulary import BITS_MAX, WORDS_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ import pytest
 
 from gateway.devices.lookout import MISSES_MAX, Walk, addresses, shown_identity
 from gateway.modbus.codec import encode_block
-from hardware.points import load
+from hardware.points import load, map_ids
 
 OUTLET, DOOR = load("chw.hwo1"), load("chw.acr1")
 
@@ -65,6 +65,10 @@ class TestShownIdentity:
         words = encode_block(block, {"model": "ACR-1", "serial": "S7"})
         words[: len(DOOR.match.words)] = DOOR.match.words
         assert shown_identity(words, (OUTLET, DOOR)) == "shows ACR-1 S7"
+
+    def test_is_not_misled_by_devices_of_other_makers(self) -> None:
+        maps = [load(map_id) for map_id in map_ids()]
+        assert shown_identity([0] * 60, maps) == "shows 0000 0000 0000"
 
     def test_shows_the_registers_of_what_fits_none(self) -> None:
         assert shown_identity([0x1234, 5, 6, 7], (OUTLET, DOOR)) == "shows 1234 0005 0006"

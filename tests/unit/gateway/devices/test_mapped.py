@@ -296,6 +296,18 @@ class TestLimits:
 
         run(tmp_path, WATCHDOG, work)
 
+    def test_closes_when_nobody_says_that_the_grant_lives(self, tmp_path: Path) -> None:
+        async def work(site: Site) -> None:
+            await site.outlet.open(opening(lease_s=4))
+            await site.after(3_600)
+            assert (await site.outlet.renew(opening())).accepted
+            await site.after(3_600)
+            assert site.device.is_open
+            await site.after(800)
+            assert [label for label, _ in await site.ends()] == ["LEASE"]
+
+        run(tmp_path, WATCHDOG, work)
+
     def test_closes_when_no_water_flows(self, tmp_path: Path) -> None:
         async def work(site: Site) -> None:
             site.device.flow_ml_per_s = 0
