@@ -7,11 +7,12 @@ After every step the books say what the model says, nothing moved backwards, and
 import itertools
 from contextlib import suppress
 from datetime import datetime, timedelta
+from random import Random
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import delete
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from sqlalchemy import Connection, delete
 
 from backend.db import Database
 from backend.errors import BackendError
@@ -27,18 +28,18 @@ from tests.unit.backend.payments.conftest import WECHAT_CODE
 from tests.unit.backend.payments.model import Model
 
 _tenants = itertools.count()
-METHODS = {"auth_0": "unionpay", "auth_1": "wechat", "auth_2": "wallet", "auth_3": "unionpay", "auth_4": "wechat"}
-_NAMES = st.sampled_from(sorted(METHODS))
-_EXTERNAL = st.sampled_from([name for name, method in METHODS.items() if method != "wallet"])
-_NEW = st.sampled_from(["ok", "ok", "decline", "lost_request", "lost_answer", "late_request", "waiting"])
-_STEPS = st.sampled_from(["ok", "lost_request", "lost_answer", "late_request", "decline"])
-_CLAIMS = st.sampled_from(["true", "true", "forged", "other amount", "waiting"])
+METHODS = ("unionpay", "wechat", "wallet")
+_LIVES_MAX = 9
+_NEW_ONES = ["ok", "ok", "ok", "decline", "lost_request", "lost_answer", "late_request", "waiting"]
+_STEP_ONES = ["ok", "ok", "lost_request", "lost_answer", "late_request", "decline"]
+_CLAIM_ONES = ["true", "true", "forged", "other amount", "waiting"]
+_NEW, _STEPS, _CLAIMS = st.sampled_from(_NEW_ONES), st.sampled_from(_STEP_ONES), st.sampled_from(_CLAIM_ONES)
+_NUMBERS = st.integers(0, _LIVES_MAX - 1)
 _PURSES = {"subsidy": 150, "voucher": 60, "wallet": 400}
-_TOP_UP = "tu_request-0001"
 
 
 class PaymentsMachine(RuleBasedStateMachine):
-    """Five authorizations, their refunds and a top-up, lived through in any order."""
+    """A handful of authorizations, their refunds and a top-up, lived through in any order."""
 
     database: Database
     tombstones = True
@@ -52,6 +53,7 @@ class PaymentsMachine(RuleBasedStateMachine):
             for method in ("unionpay", "wechat")
         }
         self.model = Model(sum(_PURSES.values()))
+        self.methods: list[str] = []
         self.messages: list[tuple[str, dict[str, str], bytes]] = []
         self.first_day = self.next_day = NOW.astimezone(ZONE).date()
         with self.database.write() as conn:
@@ -86,34 +88,44 @@ class PaymentsMachine(RuleBasedStateMachine):
             if behaviour != "ok":
                 provider.behave(behaviour)
 
-    @rule(name=_NAMES, amount_minor=st.sampled_from([100, 100, 700]))
-    def open(self, name: str, amount_minor: int) -> None:
-        """Open an authorization, or the same again."""
-        with suppress(BackendError), self.database.write() as conn:
+    def _name(self, number: int) -> tuple[str, str]:
+        """Return one of the authorizations there are, and its method."""
+        number %= len(self.methods)
+        return f"auth_{number}", self.methods[number]
+
+    @initialize(method=st.sampled_from(METHODS), behaviour=_NEW)
+    def first(self, method: str, behaviour: str) -> None:
+        """Begin with one authorization."""
+        self.start(method, behaviour, is_sent=True)
+
+    @rule(method=st.sampled_from(METHODS), behaviour=_NEW, is_sent=st.sampled_from([True, True, True, False]))
+    def start(self, method: str, behaviour: str, is_sent: bool) -> None:
+        """Open an authorization and ask the provider for it, or forget to; or do both once more with a known one."""
+        if len(self.methods) < _LIVES_MAX:
+            self.methods.append(method)
+        name, method = self._name(len(self.methods) - 1)
+        with self.database.write() as conn:
             service.open_authorization(
                 conn,
                 tenant_id=self.tenant_id,
                 auth_id=name,
                 water_session_id=name.replace("auth", "ws"),
                 cardholder_id="ch_1",
-                method=METHODS[name],
-                amount_minor=amount_minor,
+                method=method,
+                amount_minor=100,
                 expires_at=NOW + timedelta(days=30),
                 now=self.now,
             )
-
-    @rule(name=_EXTERNAL, behaviour=_NEW)
-    def perform(self, name: str, behaviour: str) -> None:
-        """Ask the provider for it."""
-        self._behave(behaviour)
-        code = WECHAT_CODE if METHODS[name] == "wechat" else ""
-        with suppress(BackendError):
+        if is_sent:
+            self._behave(behaviour)
+            code = WECHAT_CODE if method == "wechat" else ""
             service.perform(self.database, self.providers, self.tenant_id, name, clock=self.clock, payer_code=code)
-        self._behave("ok")
+            self._behave("ok")
 
-    @rule(name=_NAMES, amount_minor=st.integers(0, 110))
-    def capture(self, name: str, amount_minor: int) -> None:
-        """Capture it if that is allowed."""
+    @rule(number=_NUMBERS, amount_minor=st.integers(0, 110))
+    def capture(self, number: int, amount_minor: int) -> None:
+        """Capture one if that is allowed."""
+        name, _ = self._name(number)
         with suppress(BackendError), self.database.write() as conn:
             service.capture(
                 conn,
@@ -124,25 +136,28 @@ class PaymentsMachine(RuleBasedStateMachine):
                 now=self.now,
             )
 
-    @rule(name=_NAMES)
-    def void(self, name: str) -> None:
-        """Void it if that is allowed."""
+    @rule(number=_NUMBERS)
+    def void(self, number: int) -> None:
+        """Void one if that is allowed."""
+        name, _ = self._name(number)
         with suppress(BackendError), self.database.write() as conn:
             service.void(conn, tenant_id=self.tenant_id, auth_id=name, now=self.now)
 
-    @rule(name=_NAMES, number=st.integers(0, 2), amount_minor=st.integers(1, 60))
-    def refund(self, name: str, number: int, amount_minor: int) -> None:
-        """Give some of it back if that is allowed."""
-        with suppress(BackendError), self.database.write() as conn:
-            service.request_refund(
-                conn,
-                tenant_id=self.tenant_id,
-                refund_id=f"rf_{name}_{number}",
-                auth_id=name,
-                amount_minor=amount_minor,
-                reason="cold",
-                now=self.now,
-            )
+    @rule(number=_NUMBERS, amount_minor=st.integers(1, 60))
+    def refund(self, number: int, amount_minor: int) -> None:
+        """Give some of one back if that is allowed."""
+        name, _ = self._name(number)
+        for refund_number in range(2):
+            with suppress(BackendError), self.database.write() as conn:
+                service.request_refund(
+                    conn,
+                    tenant_id=self.tenant_id,
+                    refund_id=f"rf_{name}_{refund_number}",
+                    auth_id=name,
+                    amount_minor=amount_minor + refund_number,
+                    reason="cold",
+                    now=self.now,
+                )
 
     @rule(behaviour=_NEW)
     def top_up(self, behaviour: str) -> None:
@@ -168,15 +183,15 @@ class PaymentsMachine(RuleBasedStateMachine):
             provider.deliver_late()
             provider.confirm()
 
-    @rule(method=st.sampled_from(["unionpay", "wechat"]), data=st.data(), claim=_CLAIMS)
-    def notify(self, method: str, data: st.DataObject, claim: str) -> None:
-        """Let the provider say what became of an order or step, truly or not, and keep what it said."""
+    @rule(method=st.sampled_from(["unionpay", "wechat"]), number=_NUMBERS, claim=_CLAIMS)
+    def notify(self, method: str, number: int, claim: str) -> None:
+        """Let the provider say what became of an order or step, truly or not, and then something it said before."""
         provider = self.providers[method]
-        steps = [(order, step) for order, step in self._steps(provider)]
-        known = [(order, "") for tenant, order in provider.orders if tenant == self.tenant_id] + steps
+        orders = [(order, "") for tenant, order in provider.orders if tenant == self.tenant_id]
+        known = orders + self._steps(provider)
         if not known:
             return
-        order_id, operation_id = data.draw(st.sampled_from(sorted(known)))
+        order_id, operation_id = known[-1 - number % len(known)]
         headers, body = provider.message(
             self.tenant_id,
             order_id,
@@ -187,16 +202,9 @@ class PaymentsMachine(RuleBasedStateMachine):
         )
         if claim == "other amount" and b"99999" not in body:
             return
-        if claim == "forged":
-            headers = {"x-signature": "forged"}
-        self.messages.append((method, headers, body))
+        self.messages.append((method, {"x-signature": "forged"} if claim == "forged" else headers, body))
         self._send(self.messages[-1])
-
-    @rule(data=st.data())
-    def notify_again(self, data: st.DataObject) -> None:
-        """Let something the provider once said arrive again, whatever has become of it since."""
-        if self.messages:
-            self._send(data.draw(st.sampled_from(self.messages)))
+        self._send(self.messages[number % len(self.messages)])
 
     def _steps(self, provider: FakeProvider) -> list[tuple[str, str]]:
         names = [operation_id for tenant, operation_id in provider.steps if tenant == self.tenant_id]
@@ -239,28 +247,26 @@ class PaymentsMachine(RuleBasedStateMachine):
     def the_books_say_what_the_model_says(self) -> None:
         """What was seen may follow from what was seen before, and the ledger agrees with it."""
         with self.database.read() as conn:
-            for name in METHODS:
-                with suppress(service.AuthorizationUnknown):
-                    self.model.see(service.authorization(conn, self.tenant_id, name))
+            for number in range(len(self.methods)):
+                self.model.see(service.authorization(conn, self.tenant_id, f"auth_{number}"))
             for refund in service.refunds(conn, self.tenant_id, limit=99):
                 self.model.see_refund(refund)
             for top_up in service.top_ups(conn, self.tenant_id, "ch_1", 9):
                 self.model.see_top_up(top_up)
             wallet = service.wallet(conn, self.tenant_id, "ch_1")
             assert (wallet.posted_minor, wallet.held_minor) == (self.model.purses_minor(), self.model.held_minor())
-            assert self._balance("water_revenue") == self.model.revenue_minor()
+            assert self._balance(conn, "water_revenue") == self.model.revenue_minor()
             assert dict(ledger.open_clearing(conn, self.tenant_id)) == self.model.deposits()
             assert ledger.sums(conn, self.tenant_id).balanced
         for provider in self.providers.values():
             sent = [order for verb, order in provider.calls if verb in ("authorize", "charge")]
             assert len(sent) == len(set(sent)), "an order is sent once"
 
-    def _balance(self, account_id: str) -> int:
-        with self.database.read() as conn:
-            try:
-                return ledger.balances(conn, self.tenant_id, account_id).posted_minor
-            except ledger.AccountUnknown:
-                return 0
+    def _balance(self, conn: Connection, account_id: str) -> int:
+        try:
+            return ledger.balances(conn, self.tenant_id, account_id).posted_minor
+        except ledger.AccountUnknown:
+            return 0
 
     def teardown(self) -> None:
         """Let everything arrive and settle, release what is still held, and compare both sides."""
@@ -271,19 +277,18 @@ class PaymentsMachine(RuleBasedStateMachine):
                 for _round in range(4):
                     service.resolve_due(self.database, self.providers, clock=self.clock, limit=50)
             self._read_statements()
-            for name, each in self.model.authorizations.items():
-                if each.state is not State.CAPTURED:
-                    self.void(name)
+            for number in range(len(self.methods)):
+                self.void(number)
         self.the_books_say_what_the_model_says()
         with self.database.read() as conn:
             assert ledger.open_clearing(conn, self.tenant_id) == []
             assert ledger.sums(conn, self.tenant_id).debits_pending == 0
             assert ledger.verify(conn, self.tenant_id) == []
             found = {(case.kind, case.subject_id) for case in cases.cases(conn, self.tenant_id, limit=999)}
-        for method, provider in self.providers.items():
-            self._compare(method, provider, found)
+            for method, provider in self.providers.items():
+                self._compare(conn, method, provider, found)
 
-    def _compare(self, method: str, provider: FakeProvider, found: set[tuple[str, str]]) -> None:
+    def _compare(self, conn: Connection, method: str, provider: FakeProvider, found: set[tuple[str, str]]) -> None:
         """Assert that the provider owes what the books say, and that what is owed to payers is a case each."""
         stuck = {subject.split(".")[0] for kind, subject in found if kind == "void_refused" and ".undo" in subject}
         kept = sum(
@@ -291,9 +296,9 @@ class PaymentsMachine(RuleBasedStateMachine):
             for (tenant, name), order in provider.orders.items()
             if tenant == self.tenant_id and name not in stuck
         )
-        assert kept == self._balance(f"provider_receivable/{method}"), found
+        assert kept == self._balance(conn, f"provider_receivable/{method}"), found
         refused = {subject for kind, subject in found if kind in ("refund_refused", "void_refused", "amount_differs")}
-        assert bool(self._balance(f"refunds_payable/{method}")) <= bool(refused)
+        assert bool(self._balance(conn, f"refunds_payable/{method}")) <= bool(refused)
         for name, each in self.model.authorizations.items():
             assert each.state in (State.DECLINED, State.VOIDED, State.CAPTURED), each
             theirs = provider.orders.get((self.tenant_id, name))
@@ -310,12 +315,49 @@ class TestRandomLives:
             machine = type("BoundMachine", (PaymentsMachine,), {"database": database, "tombstones": tombstones})
             profile = settings.default
             assert profile is not None
-            run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=profile.max_examples // 7,
-                    stateful_step_count=25,
+                    max_examples=profile.max_examples // 10,
+                    stateful_step_count=20,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
+
+    def test_long_lives_agree_too(self, database: Database) -> None:
+        profile = settings.default
+        assert profile is not None
+        for seed in range(profile.max_examples // 6):
+            machine = type("BoundMachine", (PaymentsMachine,), {"database": database, "tombstones": seed % 2 == 0})()
+            try:
+                _live(machine, Random(seed))
+            except AssertionError as error:
+                error.add_note(f"seed {seed}")
+                raise
+
+
+def _live(machine: PaymentsMachine, chance: Random) -> None:
+    """Live through a long life in which more happens than goes wrong."""
+    machine.start(chance.choice(METHODS), chance.choice(_NEW_ONES), is_sent=True)
+    for _ in range(45):
+        number = chance.randrange(_LIVES_MAX)
+        act = chance.choice(["start", "start", "finish", "finish", "refund", "work", "work", "work", "notify", "rest"])
+        if act == "start":
+            machine.start(chance.choice(METHODS), chance.choice(_NEW_ONES), is_sent=chance.random() < 0.9)
+        elif act == "finish" and chance.random() < 0.75:
+            machine.capture(number, chance.randrange(111))
+        elif act == "finish":
+            machine.void(number)
+        elif act == "refund":
+            machine.refund(number, chance.randrange(1, 60))
+        elif act == "work":
+            machine.work(chance.choice([1, 10, 60]), chance.choice(_STEP_ONES))
+        elif act == "notify":
+            machine.notify(chance.choice(["unionpay", "wechat"]), number, chance.choice(_CLAIM_ONES))
+        else:
+            chance.choice(
+                [machine.arrive, machine.arrive, machine.night, lambda: machine.top_up(chance.choice(_NEW_ONES))]
+            )()
+        machine.the_books_say_what_the_model_says()
+    machine.teardown()

@@ -14,6 +14,7 @@ from backend.db import Database, open_database
 from backend.fleet import service as fleet
 from backend.metering import service as metering
 from backend.outbox import service as outbox
+from backend.payments import cases
 from backend.payments import service as payments
 from backend.settlement import rules, service, sweeper
 from backend.tariffs import service as tariffs
@@ -248,7 +249,7 @@ class TestCorrection:
         assert (latest.register_pulses, latest.read_at) == (10_000, after.closed_at)
         world.check_books()
 
-    def test_keeps_too_high_a_charge_as_a_case(self, world: World) -> None:
+    def test_gives_too_high_a_charge_back_once_and_keeps_it_as_a_case(self, world: World) -> None:
         started = self.settled_from(world, 19_000)
         before = world.session(started.water_session_id).captured_minor
 
@@ -260,7 +261,34 @@ class TestCorrection:
         with world.db.read() as conn:
             (case,) = service.unbilled(conn, TENANT)
             assert balance_of(conn, "operator_loss") == 0
+            (refund,) = payments.refunds(conn, TENANT, auth_id=after.auth_id)
+            (opened,) = cases.cases(conn, TENANT, limit=9)
+            assert balance_of(conn, "water_revenue") == 66
         assert (case.cause, case.amount_minor, case.volume_ml) == ("overcharged", 66, 20_000)
+        assert (refund.amount_minor, refund.state, refund.reason) == (66, "done", "overcharged")
+        assert (opened.kind, opened.subject_id, opened.amount_minor) == ("overcharged", after.water_session_id, 66)
+        assert world.wallet().available_minor == START_MINOR - 66
+        world.check_books()
+
+    def test_gives_back_no_more_than_staff_left(self, world: World) -> None:
+        started = self.settled_from(world, 19_000)
+        with world.db.write() as conn:
+            payments.request_refund(
+                conn,
+                tenant_id=TENANT,
+                refund_id="rf_staff",
+                auth_id=started.auth_id,
+                amount_minor=100,
+                reason="goodwill",
+                now=world.now,
+            )
+
+        end(world, started)
+
+        with world.db.read() as conn:
+            refunds = payments.refunds(conn, TENANT, auth_id=started.auth_id)
+        assert sorted(refund.amount_minor for refund in refunds) == [32, 100]
+        assert world.wallet().available_minor == START_MINOR
         world.check_books()
 
     def test_says_nothing_when_the_reading_was_right(self, world: World) -> None:
@@ -418,6 +446,37 @@ class TestReceipt:
         assert (receipt.tariff.tariff_id, receipt.tariff.version) == ("tf_water", 1)
         assert [place.place_id for place in receipt.places] == ["pl_campus", "pl_room", "pl_outlet1"]
         assert receipt.released_minor == started.hold_minor - 66
+
+
+class TestDeposit:
+    def started(self, world: World) -> WaterSession:
+        """Start with a method that cannot hold."""
+        request = world.request(method="wechat")
+        return water_sessions.request_start(world.ctx, request, payer_code="134524350966727175")
+
+    def test_the_unused_part_is_given_back_and_the_receipt_says_so(self, world: World) -> None:
+        started = self.started(world)
+        end(world, started)
+
+        with world.db.read() as conn:
+            receipt = service.receipt(conn, TENANT, started.water_session_id)
+            assert balance_of(conn, "water_revenue") == receipt.session.captured_minor == 66
+        assert receipt.is_deposit
+        assert receipt.released_minor == started.hold_minor - 66 > 0
+        assert receipt.parts == (payments.Part("wechat", started.hold_minor, 66),)
+        payments.resolve_due(world.db, world.ctx.providers, clock=world.ctx.clock, limit=9)
+        assert [verb for verb, _ in world.wechat.calls] == ["charge", "refund"]
+        world.check_books()
+
+    def test_no_water_gives_all_of_it_back(self, world: World) -> None:
+        started = self.started(world)
+        end(world, started, used=0)
+
+        payments.resolve_due(world.db, world.ctx.providers, clock=world.ctx.clock, limit=9)
+        assert [verb for verb, _ in world.wechat.calls] == ["charge", "void"]
+        with world.db.read() as conn:
+            assert service.receipt(conn, TENANT, started.water_session_id).released_minor == started.hold_minor
+        world.check_books()
 
 
 class TestLiveCharge:

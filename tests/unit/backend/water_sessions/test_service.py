@@ -142,6 +142,31 @@ class TestRequestStart:
         assert [verb for verb, _ in world.unionpay.calls] == ["authorize"]
         assert len(world.commands()) == 1
 
+    def test_hands_a_payment_code_to_the_provider_and_keeps_it_nowhere(self, world: World) -> None:
+        code = "134524350966727175"
+        started = service.request_start(world.ctx, world.request(method="wechat"), payer_code=code)
+
+        assert started.state is State.AUTHORIZED
+        assert [payer.code for payer in world.wechat.payers] == [code]
+        assert code not in repr(started)
+
+    def test_refuses_a_malformed_payment_code_before_anything_is_stored(self, world: World) -> None:
+        request = world.request(method="wechat")
+
+        with pytest.raises(payments.PayerCodeMalformed):
+            service.request_start(world.ctx, request, payer_code="6212345678901234567")
+
+        assert world.wechat.calls == []
+        assert service.request_start(world.ctx, request, payer_code="134524350966727175").is_live
+
+    def test_refuses_a_payer_who_shows_nothing(self, world: World) -> None:
+        with pytest.raises(service.PaymentDeclined) as refused:
+            world.start(method="wechat")
+
+        assert refused.value.details["reason"] == "payer_unbound"
+        assert world.wechat.calls == []
+        assert world.commands() == []
+
     def test_refuses_after_the_provider_declined_and_says_so_again(self, world: World) -> None:
         world.unionpay.answer = DECLINED
         request = world.request(method="unionpay")
