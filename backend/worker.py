@@ -44,6 +44,11 @@ class Duty:
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return self._thread.name
+
     def start(self) -> None:
         """Begin; the first time is at once."""
         self._thread.start()
