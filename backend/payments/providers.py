@@ -22,14 +22,15 @@ def build(
     public_url: str,
     timeout_ms: int = TIMEOUT_MS,
     clock: Clock = utc_now,
+    wire: Wire | None = None,
 ) -> Mapping[str, Provider]:
     """
     Return a provider for each external method.
 
     With a `provider_url` everything goes to `<provider_url>/<method>`, otherwise to the address in a school's merchant
-    file. `clock` is the time on the wire: signatures are only good for minutes.
+    file. `clock` is the time on the wire: signatures are only good for minutes. A `wire` given has its own limit.
     """
-    wire = Wire(timeout_ms=timeout_ms)
+    wire = wire or Wire(timeout_ms=timeout_ms)
     unionpay = merchants.Merchants("unionpay", secrets_dir, merchants.load_unionpay, provider_url=provider_url)
     alipay = merchants.Merchants("alipay", secrets_dir, merchants.load_alipay, provider_url=provider_url)
     wechat = merchants.Merchants("wechat", secrets_dir, merchants.load_wechat, provider_url=provider_url)
