@@ -18,7 +18,7 @@ UNPACKED_BYTES_MAX = 400 * 1024 * 1024
 _MEMBERS_MAX = 32
 _LINE_BYTES_MAX = 16 * 1024
 _CHUNK_BYTES = 256 * 1024
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)

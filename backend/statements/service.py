@@ -19,7 +19,7 @@ _READERS: dict[str, Callable[[str, bytes, date, str], Reading]] = {
     "alipay": reading_alipay.read,
 }
 METHODS = tuple(_READERS)
-_ROWS_PER_INSERT = 2_000
+_ROWS_PER_INSERT = 1_000
 _NAME_LENGTH_MAX = 240
 
 

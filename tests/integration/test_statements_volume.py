@@ -14,11 +14,11 @@ from tests.unit.backend.statements.samples import PACKED, ROWS
 from tests.unit.backend.statements.writing import DAY, Said
 
 NOW = datetime(2026, 11, 22, 2, 5, tzinfo=UTC)
-#: A tenth of the provincial day and of the minute it may take.
+#: A tenth of the provincial day and of the minute it may take; of this process's own time, for others may be at work.
 LINES, LIMIT_S = 22_000, 6
 #: What may be kept of a line until the file's end: a digest, to see a row that comes twice. A line has 609 bytes, and a
 #: row that is kept takes more than 1,000.
-BYTES_PER_LINE_MAX = 500
+BYTES_PER_LINE_MAX = 300
 
 
 def _day(method: str, count: int) -> Iterator[Said]:
@@ -34,19 +34,19 @@ class TestImport:
     @pytest.mark.parametrize("method", sorted(ROWS))
     def test_of_a_large_day_is_fast(self, database: Database, method: str) -> None:
         data = PACKED[method](list(_day(method, LINES)))
-        began = time.monotonic()
+        began_s = time.process_time()
 
         with database.write() as conn:
             file = service.import_file(conn, tenant_id="gxu", method=method, day=DAY, name="x", data=data, now=NOW)
 
-        assert time.monotonic() - began < LIMIT_S
+        assert time.process_time() - began_s < LIMIT_S
         with database.read() as conn:
             (kind,) = service.summary(conn, "gxu", method, DAY).kinds
         assert (file.line_count, kind.line_count) == (LINES, LINES)
         assert kind.amount_minor == sum(1 + number % 999 for number in range(LINES))
 
     def test_of_more_lines_takes_hardly_more_memory(self, database: Database) -> None:
-        few, many = (_peak_bytes(database, count) for count in (2_000, 6_000))
+        few, many = (_peak_bytes(database, count) for count in (3_000, 7_000))
 
         assert many - few < BYTES_PER_LINE_MAX * 4_000
 

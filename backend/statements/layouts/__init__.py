@@ -13,7 +13,7 @@ Syntax = Literal["any", "digits", "digits?", "signed", "signed?", "id", "id?"]
 @cache
 def load(name: str) -> dict[str, Any]:
     """Return the data of a layout file."""
-    return tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True)

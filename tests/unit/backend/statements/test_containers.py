@@ -124,3 +124,12 @@ class TestLines:
 
         with pytest.raises(StatementRefused, match="does not end"):
             list(lines(Part("x", endless)))
+
+
+class TestUnknownPacking:
+    def test_refuses_a_way_of_packing_that_is_not_known(self) -> None:
+        packed = bytearray(zipped({"a": TEXT}, method=zipfile.ZIP_STORED))
+        packed[8] = packed[packed.index(b"PK\x01\x02") + 10] = 97
+
+        with pytest.raises(StatementRefused, match="damaged"):
+            _content("x", bytes(packed))
