@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 SOFTWARE = "campustap-gateway 0.1.0"
 KEY_FILE = "gateway.key"
 STORE_FILE = "gateway.sqlite"
-#: in a gateway's state, the register maps of devices that the product has none of
-MAPS_FOLDER = "register_maps"
 #: minted once for each process: two boxes with one certificate take turns with theirs
 INSTANCE = new_id("in")
 SHUTDOWN_CLOSE_S = 8.0
@@ -171,7 +169,7 @@ class Gateway:
         passages: list[PassageMemory],
     ) -> DeviceController:
         try:
-            register_map = load(device.map_id, self._config.state_dir / MAPS_FOLDER)
+            register_map = load(device.map_id, self._config.maps_dir)
         except MapError as error:
             raise ConfigRefused(f"device {device.device_id}: map_id: {error}") from error
         if device.kind == "door" and not has_profile(register_map):

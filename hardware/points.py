@@ -9,7 +9,7 @@ right or not there.
 
 import tomllib
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from hardware.model import Block, MapError, Match, Point, RegisterMap, UnitCode, Vector
@@ -22,7 +22,6 @@ MAPS_DIR = Path(__file__).parent / "register_maps"
 MAP_BYTES_MAX = 1 << 20
 
 
-@cache
 def load(map_id: str, *folders: Path) -> RegisterMap:
     """
     Return the map of that id from `register_maps/` or one of the folders.
@@ -37,7 +36,14 @@ def load(map_id: str, *folders: Path) -> RegisterMap:
     if len(found) > 1:
         places = " and ".join(str(path.parent) for path in found)
         raise MapError(name, "file", f"is in {places}", hint="give yours another id")
-    return load_file(found[0])
+    stat = found[0].stat()
+    return _load_once(found[0], stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _load_once(path: Path, changed_ns: int, size: int) -> RegisterMap:
+    """Return the map in a file, read once for as long as the file stays the same."""
+    return load_file(path)
 
 
 def map_ids(*folders: Path) -> list[str]:

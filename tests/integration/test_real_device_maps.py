@@ -17,7 +17,6 @@ import pytest
 
 from firmware_sim.codec import bytes_of, words_of
 from firmware_sim.map_device import MapDevice, MapLine, MapLineServer
-from gateway.bootstrap import MAPS_FOLDER
 from gateway.config import Line
 from gateway.contract.commands import OpenValve
 from gateway.contract.events import CommandRefused, MeterRead, RefusalCode
@@ -331,7 +330,7 @@ class TestAWholeGateway:
         self, tmp_path: Path
     ) -> None:
         site = GatewaySite(tmp_path, devices=[("dev_m1", UNIT, "outlet", "acme.plain")])
-        folder = tmp_path / "gateway" / MAPS_FOLDER
+        folder = tmp_path / "gateway" / "register_maps"
         folder.mkdir(parents=True, exist_ok=True)
         device = MapDevice(map_in(folder, PLAIN), now_ms=now_ms())
         device.put("litres", 77)
@@ -360,7 +359,7 @@ class TestAWholeGateway:
 
     def test_does_not_start_with_a_map_that_is_wrong_and_says_where(self, tmp_path: Path) -> None:
         site = GatewaySite(tmp_path, devices=[("dev_m1", UNIT, "outlet", "acme.plain")])
-        folder = tmp_path / "gateway" / MAPS_FOLDER
+        folder = tmp_path / "gateway" / "register_maps"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "acme.plain.toml").write_text(
             PLAIN.replace('role = "card_new"', 'role = "cardnew"'), encoding="utf-8"

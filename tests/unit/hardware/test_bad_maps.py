@@ -172,6 +172,14 @@ class TestLoad:
         assert load("acme.meter", tmp_path).map_id == "acme.meter"
         assert "acme.meter" in map_ids(tmp_path)
 
+    def test_reads_a_file_again_once_it_has_changed(self, tmp_path: Path) -> None:
+        path = tmp_path / "acme.meter.toml"
+        path.write_text(TUF.replace("tuf.tuf2000f", "acme.meter"), encoding="utf-8")
+        first = load("acme.meter", tmp_path)
+        assert load("acme.meter", tmp_path) is first
+        path.write_text(TUF.replace("tuf.tuf2000f", "acme.meter").replace('"Ultra', '"A new ultra'), encoding="utf-8")
+        assert load("acme.meter", tmp_path).title.startswith("A new")
+
     def test_refuses_two_of_one_name(self, tmp_path: Path) -> None:
         (tmp_path / "tuf.tuf2000f.toml").write_text(TUF, encoding="utf-8")
         with pytest.raises(MapError, match="give yours another id"):
