@@ -31,7 +31,8 @@ class Keyring:
         self._folder = make_provider(secrets_dir)
         self._keys: dict[str, RSAPrivateKey] = {}
         for brand in BRANDS:
-            key = load_pem_private_key((self._folder / f"{brand}.key.pem").read_bytes(), None)
+            pem = (self._folder / f"{brand}.key.pem").read_bytes()
+            key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)  # our own; checking is slow
             assert isinstance(key, RSAPrivateKey)
             self._keys[brand] = key
         self.unionpay_certificate = (self._folder / "unionpay.cert.pem").read_text(encoding="ascii")

@@ -184,10 +184,9 @@ class Notices:
             while True:
                 self._wake.clear()
                 self._start_due(tasks)
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _POLL_S)
-                except TimeoutError:
-                    continue
+                alarm = asyncio.get_running_loop().call_later(_POLL_S, self._wake.set)
+                await self._wake.wait()  # not wait_for, which may swallow the cancellation that ends this
+                alarm.cancel()
         finally:
             for task in list(tasks):
                 task.cancel()

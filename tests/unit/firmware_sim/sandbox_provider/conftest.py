@@ -27,7 +27,7 @@ def secrets_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def house(secrets_template: Path, tmp_path: Path) -> Iterator[House]:
     """Yield a fresh provider in this process."""
     shutil.copytree(secrets_template, tmp_path / "secrets")
-    options = Options(waiting_ttl_s=3.0, reverse_after_s=0.0, time_scale=0.0001)
+    options = Options(waiting_ttl_s=60.0, reverse_after_s=0.0, time_scale=0.0001)
     with TestClient(build(tmp_path / "secrets", tmp_path / "provider.db", options)) as client:
         yield House(client, tmp_path / "secrets" / "providers" / TENANT)
 

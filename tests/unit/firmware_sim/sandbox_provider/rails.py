@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ TIME = "20261122200000"
 
 
 def _key(path: Path) -> RSAPrivateKey:
-    key = load_pem_private_key(path.read_bytes(), None)
+    key = load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(key, RSAPrivateKey)
     return key
 
@@ -57,6 +58,13 @@ class House:
 
     client: TestClient
     folder: Path
+    ahead_s: int = 0
+
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass there."""
+        self.ahead_s += seconds
+        now = datetime.now(UTC) + timedelta(seconds=self.ahead_s)
+        assert self.client.post("/clock", json={"now": now.isoformat()}).status_code == 200
 
     def orders(self) -> list[dict[str, Any]]:
         """Return the provider's books."""

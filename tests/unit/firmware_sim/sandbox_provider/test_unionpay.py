@@ -170,19 +170,21 @@ class TestScripts:
         assert unionpay.house.order("order00001")["times_taken"] == 0
 
     def test_a_waiting_payment_is_paid_by_and_by(self, unionpay: UnionPayClient) -> None:
-        unionpay.house.script("next", "waiting", seconds=0.2)
+        unionpay.house.script("next", "waiting", seconds=30)
 
         assert unionpay.pay("order00001", 150)["respCode"] == "05"
         assert unionpay.query("order00001")["origRespCode"] == "05"
+        unionpay.house.pass_time(31)
         unionpay.house.wait_for("order00001", "charged")
         assert unionpay.query("order00001")["origRespCode"] == "00"
 
     def test_a_canceled_payment_may_succeed_late(self, unionpay: UnionPayClient) -> None:
-        unionpay.house.script("next", "success_after_cancel", seconds=0.2)
+        unionpay.house.script("next", "success_after_cancel", seconds=30)
         waiting = unionpay.pay("hold000001", 300, "02")
 
         assert unionpay.send("32", "release001", 300, origQryId=waiting["queryId"])["respCode"] == "00"
         assert unionpay.query("hold000001")["origRespCode"] == "30"
+        unionpay.house.pass_time(31)
         assert unionpay.house.wait_for("hold000001", "held")["times_taken"] == 1
         assert unionpay.query("hold000001")["origRespCode"] == "00"
 
