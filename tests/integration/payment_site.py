@@ -84,6 +84,12 @@ class Net(httpx.BaseTransport):
         #: Every call that went out, in order.
         self.calls: list[str] = []
 
+    def forget(self) -> None:
+        """Carry everything again, and count from here."""
+        self._attacks.clear()
+        self.questions_down = False
+        self.calls.clear()
+
     def attack(self, call: str, how: str) -> None:
         """Spoil the next call of a kind: `refuse`, `short` (time out soon) or `garble` (break the answer)."""
         self._attacks.append((call, how))
@@ -174,24 +180,42 @@ class Listener:
         self._server.server_close()
 
 
+TENANT = "school"
+
+
 @dataclass
 class Site:
-    """The provider's process and the listener, shared by many schools."""
+    """
+    The provider's process, the network to it and the listener, shared by many tests, each a school of its own.
+
+    They are one merchant, ten days apart: reading its keys takes longer than most tests.
+    """
 
     sandbox: Sandbox
     listener: Listener
+    net: Net
     doors: httpx.Client
-    #: Loading the certificates nobody needs here takes longer than most tests: one transport serves all.
-    transport: httpx.BaseTransport
+    now: datetime
     schools: int = 0
+    adapters: Mapping[str, Provider] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.adapters = providers.build(
+            self.sandbox.url,
+            self.sandbox.secrets_dir,
+            public_url=self.listener.url,
+            clock=lambda: self.now,
+            wire=Wire(timeout_ms=TIMEOUT_MS, transport=self.net),
+        )
 
     def script(self, match: str, behaviour: str, **more: Any) -> None:
         """Say how the provider treats the next matching request."""
         body = {"match": match, "behaviour": behaviour, **more}
         assert self.doors.post("/script", json=body).status_code == 200
 
-    def set_clock(self, now: datetime) -> None:
-        """Set the provider's clock."""
+    def move_to(self, now: datetime) -> None:
+        """Let it be another time, here and at the provider."""
+        self.now = now
         assert self.doors.post("/clock", json={"now": now.isoformat()}).status_code == 200
 
     def books(self) -> dict[str, Any]:
@@ -201,14 +225,15 @@ class Site:
 
 
 @contextmanager
-def running_site(sandbox: Sandbox) -> Iterator[Site]:
+def running_site(sandbox: Sandbox, now: datetime) -> Iterator[Site]:
     """Yield a running site."""
     listener = Listener()
+    sandbox.merchant(TENANT)
     sandbox.start()
     try:
-        transport = httpx.HTTPTransport(verify=False)
+        transport = httpx.HTTPTransport(verify=False)  # nothing here needs certificates, and loading them takes long
         with httpx.Client(base_url=sandbox.url, transport=transport) as doors:
-            yield Site(sandbox, listener, doors, transport)
+            yield Site(sandbox, listener, Net(transport), doors, now)
     finally:
         sandbox.kill()
         listener.close()
@@ -216,30 +241,25 @@ def running_site(sandbox: Sandbox) -> Iterator[Site]:
 
 @dataclass
 class School:
-    """A school of its own on a database of its own, ten days after the one before."""
+    """A school with a database of its own, ten days after the one before."""
 
     db: Database
     site: Site
-    first_day: datetime
-    tenant_id: str = ""
-    now: datetime = field(init=False)
+    tenant_id: str = TENANT
+    name: str = field(init=False)
+    first_at: datetime = field(init=False)
     net: Net = field(init=False)
     adapters: dict[str, Mortal] = field(init=False)
 
     def __post_init__(self) -> None:
         self.site.schools += 1
-        self.net = Net(self.site.transport)
-        self.tenant_id = self.tenant_id or f"school{self.site.schools}"
-        self.site.sandbox.merchant(self.tenant_id)
-        self.move_to(self.first_day + timedelta(days=10 * self.site.schools))
-        built = providers.build(
-            self.site.sandbox.url,
-            self.site.sandbox.secrets_dir,
-            public_url=self.site.listener.url,
-            clock=self.clock,
-            wire=Wire(timeout_ms=TIMEOUT_MS, transport=self.net),
-        )
-        self.adapters = {method: Mortal(provider, self.db) for method, provider in built.items()}
+        self.name = f"{self.site.schools:04d}"
+        self.first_at = self.site.now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=10)
+        self.move_to(self.first_at)
+        self.net = self.site.net
+        self.net.forget()
+        self.site.listener.heard.clear()
+        self.adapters = {method: Mortal(provider, self.db) for method, provider in self.site.adapters.items()}
         with self.db.write() as conn:
             tenants.create(conn, tenants.Tenant(self.tenant_id, "大学", "University"))
             for method in ("unionpay", "alipay"):
@@ -248,9 +268,18 @@ class School:
                     tenant_id=self.tenant_id,
                     cardholder_id="ch_1",
                     method=method,
-                    agreement=f"agr_{self.tenant_id}",
+                    agreement=f"agr_{self.name}",
                     now=self.now,
                 )
+
+    @property
+    def now(self) -> datetime:
+        """Return the time it is."""
+        return self.site.now
+
+    def move_to(self, now: datetime) -> None:
+        """Let it be another time, here and at the provider."""
+        self.site.move_to(now)
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -260,11 +289,6 @@ class School:
     def clock(self) -> datetime:
         """Return the time it is."""
         return self.now
-
-    def move_to(self, now: datetime) -> None:
-        """Let it be another time, here and at the provider."""
-        self.now = now
-        self.site.set_clock(now)
 
     def code(self, method: str) -> str:
         """Return a fresh payment code where agreements are not taken."""
@@ -392,7 +416,8 @@ class School:
 
     def orders(self) -> list[dict[str, Any]]:
         """Return this school's orders as the provider has them."""
-        return [order for order in self.site.books()["orders"] if order["tenant_id"] == self.tenant_id]
+        orders: list[dict[str, Any]] = self.site.books()["orders"]
+        return [order for order in orders if datetime.fromisoformat(order["created_at"]) >= self.first_at]
 
     def owed_minor(self, method: str) -> int:
         """Return what the provider owes this school in all."""

@@ -48,14 +48,14 @@ def cells(methods: tuple[str, ...], known_by: tuple[str, ...]) -> list[tuple[str
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Yield a running sandbox and a listener for its notifications."""
-    with running_site(Sandbox(tmp_path_factory.mktemp("provider"))) as running:
+    with running_site(Sandbox(tmp_path_factory.mktemp("provider")), NOW) as running:
         yield running
 
 
 @pytest.fixture
 def school(database: Database, site: Site) -> School:
     """Return a school nobody has used."""
-    return School(database, site, NOW)
+    return School(database, site)
 
 
 def arm(school: School, method: str, number: str, call: str, point: str, *, took: bool) -> None:
@@ -120,7 +120,7 @@ class TestHolds:
     def test_are_there_once_or_not_at_all(
         self, school: School, method: str, point: str, took: bool, known_by: str
     ) -> None:
-        auth_id = f"auth_{school.tenant_id}_hold"
+        auth_id = f"auth_{school.name}_hold"
         arm(school, method, auth_id, "authorize", point, took=took)
 
         try:
@@ -138,7 +138,7 @@ class TestHolds:
 class TestCaptures:
     @pytest.mark.parametrize(NAMES, database_cells(HOLDING, KNOWN_BY), indirect=["database"])
     def test_take_the_money_once(self, school: School, method: str, point: str, took: bool, known_by: str) -> None:
-        auth_id = f"auth_{school.tenant_id}_capt"
+        auth_id = f"auth_{school.name}_capt"
         assert school.authorize(auth_id, method).state is State.HELD
         school.deliver()
         school.capture(auth_id)
@@ -156,11 +156,11 @@ class TestCaptures:
 
 
 class TestDeposits:
-    @pytest.mark.parametrize(NAMES, database_cells(("wechat",), KNOWN_BY), indirect=["database"])
+    @pytest.mark.parametrize(NAMES, database_cells(("wechat",), ("retry", "statement")), indirect=["database"])
     def test_are_taken_once_or_not_at_all(
         self, school: School, method: str, point: str, took: bool, known_by: str
     ) -> None:
-        auth_id = f"auth_{school.tenant_id}_depo"
+        auth_id = f"auth_{school.name}_depo"
         arm(school, method, auth_id, "charge", point, took=took)
 
         try:
@@ -180,7 +180,7 @@ class TestTopUps:
     def test_are_credited_once_or_not_at_all(
         self, school: School, method: str, point: str, took: bool, known_by: str
     ) -> None:
-        request_id = f"request-{school.tenant_id}"
+        request_id = f"request-{school.name}"
         arm(school, method, f"tu_{request_id}", "charge", point, took=took)
 
         try:
