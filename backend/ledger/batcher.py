@@ -3,12 +3,18 @@ Group commit: whatever waits when the last commit returns is executed together, 
 
 Nobody waits for a batch to fill, so a lone request goes through at once; at a busy hour one commit serves hundreds.
 Requests that depend on each other (a hold and its capture) may be in one batch: the decision takes them in order.
+
+On PostgreSQL two threads take turns: while one writes its batch, the other already decides the next on what the first
+will leave. If the first then fails, or another process wrote in between, the books' stamp shows it under the lock, and
+the second decides again.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +23,8 @@ from sqlalchemy import Connection
 from backend.db import Database
 from backend.errors import BackendError
 from backend.kit.clock import Clock
-from backend.ledger import service
+from backend.ledger import repository, service
+from backend.ledger.execution import finish, prepare
 from backend.ledger.memory import Memory
 from backend.ledger.rules import TransferRequest, TransferResult
 
@@ -46,7 +53,7 @@ class _Submission:
 
 
 class Batcher:
-    """The one writer of a tenant's ledger in this process. Any number of threads submit; one thread executes."""
+    """The one writer of a tenant's ledger in this process, to whom any number of threads submit."""
 
     def __init__(self, db: Database, tenant_id: str, *, clock: Clock, waiting_max: int = WAITING_MAX) -> None:
         self.batch_count = 0
@@ -57,8 +64,12 @@ class Batcher:
         self._waiting: deque[_Submission] = deque()
         self._waiting_count = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=f"ledger-{tenant_id}", daemon=True)
-        self._thread.start()
+        self._deciding, self._writing = threading.Lock(), threading.Lock()
+        lanes = 1 if db.is_sqlite else 2  # SQLite reads for a write only as its one writer
+        name = f"ledger-{tenant_id}"
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(lanes)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, requests: Sequence[TransferRequest], then: Then | None = None) -> Future[Results]:
         """
@@ -85,11 +96,12 @@ class Batcher:
         return self._waiting_count
 
     def close(self) -> None:
-        """Take nothing more, finish what waits, and end the thread."""
+        """Take nothing more, finish what waits, and end the threads."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -102,45 +114,71 @@ class Batcher:
         self.close()
 
     def _work(self) -> None:
-        while batch := self._take():
-            if self._tried(batch) is not None:
+        while self._has_work():
+            self._deciding.acquire()
+            batch = self._take()
+            if not batch:
+                self._deciding.release()
+            elif self._tried(batch) is not None:
                 for submission in batch:  # one of them may be poison: alone, each gets what it deserves
+                    self._deciding.acquire()
                     error = self._tried([submission])
                     if error is not None:
                         submission.future.set_exception(error)
 
+    def _has_work(self) -> bool:
+        """Return true as soon as something waits, and false at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return bool(self._waiting)
+
     def _take(self) -> list[_Submission]:
-        """Return what waits, as far as it fits in one batch; nothing means the end."""
+        """Return what waits, as far as it fits in one batch."""
         batch: list[_Submission] = []
         count = 0
         with self._changed:
-            while not batch and not (self._closed and not self._waiting):
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                while self._waiting and count + len(self._waiting[0].requests) <= service.BATCH_MAX:
-                    submission = self._waiting.popleft()
-                    self._waiting_count -= len(submission.requests)
-                    if submission.future.set_running_or_notify_cancel():
-                        batch.append(submission)
-                        count += len(submission.requests)
+            while self._waiting and count + len(self._waiting[0].requests) <= service.BATCH_MAX:
+                submission = self._waiting.popleft()
+                self._waiting_count -= len(submission.requests)
+                if submission.future.set_running_or_notify_cancel():
+                    batch.append(submission)
+                    count += len(submission.requests)
         return batch
 
     def _tried(self, batch: list[_Submission]) -> Exception | None:
-        """Execute submissions in one transaction and keep their promises, or return why none of it happened."""
+        """
+        Execute submissions in one transaction and keep their promises, or return why none of it happened.
+
+        Comes with the turn to decide, and passes it on once what it decided can only fail as a whole.
+        """
         requests = [request for submission in batch for request in submission.requests]
-        answers: list[Results] = []
         try:
-            with self._db.write() as conn:
-                results = service.execute(conn, self._tenant_id, requests, now=self._clock(), memory=self._memory)
-                begin = 0
-                for submission in batch:
-                    answers.append(results[begin : begin + len(submission.requests)])
-                    begin += len(submission.requests)
-                    if submission.then is not None:
-                        submission.then(conn, answers[-1])
+            with ExitStack() as decided, ExitStack() as written:
+                decided.callback(self._deciding.release)
+                with self._db.write() as conn:
+                    now = self._clock()
+                    prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now)
+                    written.enter_context(self._writing)
+                    before = repository.lock_writer(conn, self._tenant_id)
+                    if before.stamp != prepared.stamp_before:
+                        self._memory.check(before.stamp)
+                        prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now)
+                    decided.close()
+                    answers = _shares(batch, finish(conn, self._tenant_id, before, prepared))
+                    for submission, answer in zip(batch, answers, strict=True):
+                        if submission.then is not None:
+                            submission.then(conn, answer)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the answer, not to this thread
             return error
-        self.batch_count += 1
-        self.request_count += len(requests)
+        with self._changed:
+            self.batch_count += 1
+            self.request_count += len(requests)
         for submission, answer in zip(batch, answers, strict=True):
             submission.future.set_result(answer)
         return None
+
+
+def _shares(batch: list[_Submission], results: Results) -> list[Results]:
+    """Return each submission's part of the results."""
+    rest = iter(results)
+    return [list(islice(rest, len(submission.requests))) for submission in batch]

@@ -76,9 +76,10 @@ def load_accounts(conn: Connection, tenant_id: str, ids: Collection[str]) -> dic
 def load_rows(conn: Connection, tenant_id: str, requests: Sequence[TransferRequest], memory: Memory) -> Rows:
     """Return every stored row that deciding these requests reads; what is in memory is not read again."""
     holds = {request.pending_id for request in requests if request.pending_id is not None}
-    stored = {key: hold for key in holds if (hold := memory.holds.get(key)) is not None}
-    resolutions: dict[str, str] = {}
     wanted = {request.transfer_id for request in requests} | holds
+    stored = {key: hold for key in holds if (hold := memory.holds.get(key)) is not None}
+    stored |= {key: memory.made[key] for key in wanted & memory.made.keys()}
+    resolutions = {key: memory.resolutions[key] for key in holds & memory.resolutions.keys()}
     for row in _load(conn, "transfers", tenant_id, wanted - stored.keys()):
         transfer = to_transfer(row)
         stored[transfer.transfer_id] = transfer
@@ -126,14 +127,10 @@ def open_accounts(conn: Connection, tenant_id: str, opened: Sequence[Account]) -
     conn.execute(dialect.insert(accounts).on_conflict_do_nothing(), rows)
 
 
-def store(conn: Connection, tenant_id: str, before: Books, known: Rows, decision: Decision) -> Books:
-    """
-    Insert a decision's transfers, number them, and set the sums of the accounts they moved. The lock is held.
-
-    Returns the books after it, which are stored too.
-    """
+def store(conn: Connection, tenant_id: str, before: Books, known: Rows, decision: Decision, stamp: str) -> None:
+    """Insert a decision's transfers, number them, and set the sums of the accounts they moved. The lock is held."""
     if not decision.transfers:
-        return before
+        return
     dialect = conn.dialect.name
     rows = _rows(decision.transfers, before.last_number)
     conn.execute(statements(dialect)["insert"], {"tenant": tenant_id, **NEW.given(dialect, rows)})
@@ -149,9 +146,7 @@ def store(conn: Connection, tenant_id: str, before: Books, known: Rows, decision
     expired_to = before.expired_to
     if earliest is not None and epoch_ms(earliest) <= epoch_ms(expired_to):
         expired_to = from_epoch_ms(epoch_ms(earliest) - 1)
-    after = stamped(Books(before.last_number + len(rows), expired_to, ""))
-    set_books(conn, tenant_id, after)
-    return after
+    set_books(conn, tenant_id, Books(before.last_number + len(rows), expired_to, stamp))
 
 
 def _rows(made: Sequence[Transfer], last_number: int) -> list[tuple[str | int | None, ...]]:

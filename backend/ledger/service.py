@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from backend.errors import Conflict, NotFound
 from backend.ledger import audit, chart, credit, history, repository
-from backend.ledger.decision import decide
+from backend.ledger.execution import finish, prepare
 from backend.ledger.history import Place
 from backend.ledger.lines import Period, StatementLine, change_minor, grows_by_debit, line
 from backend.ledger.memory import Memory
@@ -28,7 +28,6 @@ from backend.ledger.rules import (
     TransferRequest,
     TransferResult,
     empty_account,
-    left_on_clearing,
 )
 
 __all__ = ["BATCH_MAX", "Balances", "Discrepancy", "LedgerSums", "Period", "Place", "StatementLine"]
@@ -96,12 +95,7 @@ def execute(
     memory = Memory() if memory is None else memory
     before = repository.lock_writer(conn, tenant_id)
     memory.check(before.stamp)
-    known = repository.load_rows(conn, tenant_id, requests, memory)
-    decision = decide(known, requests, now=now)
-    after = repository.store(conn, tenant_id, before, known, decision)
-    repository.add_residues(conn, tenant_id, left_on_clearing(decision.transfers))
-    memory.learn(after.stamp, known.accounts.values(), decision.accounts, decision.transfers)
-    return list(decision.results)
+    return finish(conn, tenant_id, before, prepare(conn, tenant_id, requests, memory, now=now))
 
 
 def account(conn: Connection, tenant_id: str, kind: str, owner_id: str = "") -> str:
@@ -111,11 +105,12 @@ def account(conn: Connection, tenant_id: str, kind: str, owner_id: str = "") -> 
 
 def open_chart(conn: Connection, tenant_id: str, methods: Sequence[str] = ()) -> None:
     """Open the accounts a school has one of, and those of its payment methods; what is open already stays as it is."""
-    repository.lock_writer(conn, tenant_id)
+    books = repository.lock_writer(conn, tenant_id)
     keys = [chart.account_id(kind) for kind, rule in chart.CHART.items() if rule.owner == "school"]
     for kind, rule in chart.CHART.items():
         keys += [chart.account_id(kind, method) for method in methods if rule.owner == "method"]
     repository.open_accounts(conn, tenant_id, [one for key in keys if (one := empty_account(key)) is not None])
+    repository.set_books(conn, tenant_id, repository.stamped(books))
 
 
 class AccountUnknown(NotFound):

@@ -16,7 +16,7 @@ MERCHANTS = 50
 _RICH_MINOR = 10**9
 _TOO_MUCH_MINOR = 10**10
 #: Of all holds, one in this many asks for more than there is.
-_REFUSED_ONE_IN = 50
+REFUSED_ONE_IN = 50
 
 _SERIES = {
     "postgresql": "generate_series(1, :n) AS s(i)",
@@ -81,7 +81,7 @@ class Traffic:
         self._count += 1
         chance = self._chance
         merchant = 0 if chance.random() < 0.5 else chance.randrange(MERCHANTS)
-        refused = self._count % _REFUSED_ONE_IN == 0
+        refused = self._count % REFUSED_ONE_IN == 0
         return TransferRequest(
             transfer_id=f"{self._name}-{self._count:09d}.hold",
             kind=TransferKind.PENDING,

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from backend.db import Database
 from backend.ledger import service
+from backend.ledger.batcher import Batcher
 from backend.ledger.memory import Memory
 from backend.ledger.models import accounts, books, residues, transfers
 from backend.ledger.rules import TransferKind, TransferRequest
@@ -57,6 +58,13 @@ def _books(database: Database, tenant_id: str) -> list[list[dict[str, Any]]]:
         ]
 
 
+def _through_batcher(database: Database, tenant_id: str, requests: list[TransferRequest]) -> Any:
+    with Batcher(database, tenant_id, clock=lambda: NOW) as batcher:
+        promises = [batcher.submit(batch) for batch in _cut(requests, 2)]
+        codes = [result.code for promise in promises for result in promise.result(20)]
+    return codes, _books(database, tenant_id)
+
+
 class TestExecute:
     def test_batches_of_any_size_leave_identical_books(self, database: Database) -> None:
         for seed in range(6):
@@ -71,5 +79,6 @@ class TestExecute:
                         results = service.execute(conn, tenant_id, batch, now=NOW, memory=memory)
                     codes += [result.code for result in results]
                 outcomes.append((codes, _books(database, tenant_id)))
-            assert outcomes[0] == outcomes[1] == outcomes[2]
+            outcomes.append(_through_batcher(database, f"t{seed}-batcher", requests))
+            assert outcomes[0] == outcomes[1] == outcomes[2] == outcomes[3]
             assert len(set(outcomes[0][0])) > 4, "the requests try little"
