@@ -10,6 +10,7 @@ import contextlib
 import logging
 import random
 import socket
+import termios
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -300,7 +301,8 @@ class Bus:
             self._client.close()
         self._client = self._new_client()
         connected = False
-        with contextlib.suppress(ModbusException, OSError, asyncio.TimeoutError):
+        # a port that refuses its speed or parity raises an error of termios, which is no OSError
+        with contextlib.suppress(ModbusException, OSError, asyncio.TimeoutError, termios.error):
             connected = await self._client.connect()
         if not connected:
             self._next_connect = now + self._connect_delay_s * random.uniform(0.8, 1.2)
