@@ -22,6 +22,7 @@ from backend.ledger.execution import finish, prepare
 from backend.ledger.history import Place
 from backend.ledger.lines import Period, StatementLine, change_minor, grows_by_debit, line
 from backend.ledger.memory import Memory
+from backend.ledger.proof import Discrepancy, ResidueDiscrepancy, verify, verify_clearing, verify_new
 from backend.ledger.rules import (
     Transfer,
     TransferKind,
@@ -30,7 +31,19 @@ from backend.ledger.rules import (
     empty_account,
 )
 
-__all__ = ["BATCH_MAX", "Balances", "Discrepancy", "LedgerSums", "Period", "Place", "StatementLine"]
+__all__ = [
+    "BATCH_MAX",
+    "Balances",
+    "Discrepancy",
+    "LedgerSums",
+    "Period",
+    "Place",
+    "ResidueDiscrepancy",
+    "StatementLine",
+    "verify",
+    "verify_clearing",
+    "verify_new",
+]
 
 #: Bounds the transaction a batch becomes, and so how long everybody else waits for it.
 BATCH_MAX = 2_000
@@ -58,15 +71,6 @@ class LedgerSums:
     def balanced(self) -> bool:
         """Return whether debits equal credits on both counts."""
         return self.debits_posted == self.credits_posted and self.debits_pending == self.credits_pending
-
-
-@dataclass(frozen=True, slots=True)
-class Discrepancy:
-    """An account whose running sums are not what its transfers add up to."""
-
-    account_id: str
-    running: tuple[int, int, int, int]
-    counted: tuple[int, int, int, int]
 
 
 def lock(conn: Connection, tenant_id: str) -> None:
@@ -237,27 +241,3 @@ def expire_due(conn: Connection, tenant_id: str, now: datetime, limit: int) -> l
         books = repository.lock_writer(conn, tenant_id)
         repository.set_books(conn, tenant_id, replace(books, expired_to=reached))
     return results
-
-
-def verify(conn: Connection, tenant_id: str) -> list[Discrepancy]:
-    """Return the accounts whose running sums are not what all their transfers add up to; none when all is well."""
-    counted = audit.recount(conn, tenant_id)
-    found = []
-    for account_id, running in audit.running_sums(conn, tenant_id).items():
-        again = counted.pop(account_id, (0, 0, 0, 0))
-        if running != again:
-            found.append(Discrepancy(account_id, running, again))
-    return found + [Discrepancy(key, (0, 0, 0, 0), again) for key, again in counted.items()]
-
-
-def verify_new(conn: Connection, tenant_id: str) -> list[Discrepancy]:
-    """
-    Return what `verify` would, having counted only the transfers since the last time nothing was found.
-
-    Holds the tenant's writer lock until the transaction ends.
-    """
-    repository.lock_writer(conn, tenant_id)
-    found = [Discrepancy(*each) for each in audit.differing(conn, tenant_id)]
-    if not found:
-        audit.set_checkpoints(conn, tenant_id)
-    return found

@@ -25,7 +25,7 @@ from tests.integration.ledger_writer import OPENING_MINOR, PRICE_MINOR, WALLETS,
 _ROOT = Path(__file__).parents[2]
 _TENANT = "gxu"
 #: How many more than the last promised one are sent again: at least what the writer has underway.
-_BEYOND = 150
+_BEYOND = 120
 _PATIENCE_S = 20.0
 
 
@@ -95,8 +95,8 @@ class TestKilledWriter:
         _open_books(database)
         chance = random.Random(7)
         first = 0
-        for _ in range(4):
-            promised = _write_until_killed(url, first, _kill_writer, chance.randrange(1, 200))
+        for _ in range(3):
+            promised = _write_until_killed(url, first, _kill_writer, chance.randrange(1, 120))
             first = _recover(database, first, promised)
         database.engine.dispose()
 
@@ -126,7 +126,7 @@ class TestKilledPostgres:
         chance = random.Random(11)
         first = 0
         for kill in (_kill_writer, kill_all, stop_at_once, kill_one_backend, kill_all, _kill_writer):
-            promised = _write_until_killed(url, first, kill, chance.randrange(1, 200))
+            promised = _write_until_killed(url, first, kill, chance.randrange(1, 120))
             _restart(durable_postgres, database)
             first = _recover(database, first, promised)
         database.engine.dispose()

@@ -189,6 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert service.sums(conn, self.tenant_id).balanced
             assert dict(service.open_clearing(conn, self.tenant_id)) == self.model.residues(self.accounts[2])
             assert service.verify(conn, self.tenant_id) == []
+            assert service.verify_clearing(conn, self.tenant_id) == []
 
 
 class TestLedgerAgainstModel:

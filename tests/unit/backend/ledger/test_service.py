@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.db import Database
 from backend.ledger import chart, service
-from backend.ledger.models import accounts, credit_limits, transfers
+from backend.ledger.models import accounts, credit_limits, residues, transfers
 from backend.ledger.rules import Code, TransferKind
 from tests.factories import NOW
 from tests.unit.backend.ledger.crash_writer import batch
@@ -446,6 +446,16 @@ class TestVerifyNew:
             row = dict(conn.execute(select(transfers).where(transfers.c.transfer_id == "t")).one()._mapping)
             conn.execute(insert(transfers).values({**row, "transfer_id": "ghost", "number": 99}))
             assert {one.account_id for one in service.verify_new(conn, "gxu")} == {wallet, "suspense"}
+
+
+class TestVerifyClearing:
+    def test_a_residue_that_was_tampered_with_is_found(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            service.execute(conn, "gxu", [single("t", wallet, clearing, 7, reference="ws_1")], now=NOW)
+            assert service.verify_clearing(conn, "gxu") == []
+            conn.execute(delete(residues))
+            assert service.verify_clearing(conn, "gxu") == [service.ResidueDiscrepancy(clearing, "ws_1", 0, 7)]
 
 
 class TestVerify:
