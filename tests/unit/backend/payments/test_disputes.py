@@ -171,6 +171,7 @@ class TestRecordDecision:
         upheld = _decide(office, 180)
 
         assert _decide(office, 180) == upheld
+        assert _refused(lambda: _open(office, "dp_2")) == "dispute_open"
         assert _refused(lambda: _decide(office, 181)) == "dispute_not_open"
         assert _refused(lambda: _decide(office, 180, decided_by="ch_fin2")) == "dispute_not_open"
         assert _refused(lambda: _decide(office, 0)) == "dispute_not_open"

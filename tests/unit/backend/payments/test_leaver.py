@@ -5,12 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from backend.cardholders import service as cardholders
 from backend.db import Database
 from backend.errors import BackendError
-from backend.payments import cases, disputes, leaver
+from backend.ledger import service as ledger
+from backend.ledger.rules import TransferKind, TransferRequest
+from backend.payments import cases, disputes, leaver, refund_repository
 from backend.payments import service as payments
+from backend.payments.models import top_ups
+from backend.payments.people_rules import Obstacle
 from tests.unit.backend.payments.office import TENANT, Office
 
 
@@ -180,8 +185,92 @@ class TestPayout:
         assert (late.amount_minor, office.purses()["wallet"], office.balance("cash")) == (40, 0, -943)
         assert office.is_even()
 
+    def test_takes_late_money_while_the_first_payout_waits(self, office: Office) -> None:
+        office.payout()
+        office.give("wallet", 9)
+
+        assert office.payout("po_2").amount_minor == 9
+        office.approve("po_1.1")
+        office.approve("po_2.1")
+        assert office.balance("cash") == -1_012
+
 
 class TestObstacles:
+    def test_name_a_dispute_whose_refund_nobody_approved_in_time(self, office: Office) -> None:
+        office.shower(100)
+        with office.db.write() as conn:
+            disputes.record_dispute(
+                conn,
+                tenant_id=TENANT,
+                dispute_id="dp_1",
+                water_session_id="ws_1",
+                cardholder_id="ch_ann",
+                reason="other",
+                text="",
+                settled_at=office.now,
+                evidence={},
+                now=office.now,
+            )
+            disputes.record_decision(
+                conn,
+                tenant_id=TENANT,
+                dispute_id="dp_1",
+                upheld_minor=50,
+                answer="as you say",
+                decided_by="ch_fin",
+                entry_id="en_1",
+                now=office.now,
+            )
+        later = office.now + timedelta(days=8)
+
+        with office.db.read() as conn:
+            kinds = {each.kind for each in leaver.obstacles(conn, TENANT, "ch_ann", later)}
+
+        assert kinds == {"dispute_open"}
+
+    def test_name_money_that_is_held_beside_any_shower(self, office: Office) -> None:
+        with office.db.write() as conn:
+            request = TransferRequest(
+                transfer_id="stray.hold",
+                kind=TransferKind.PENDING,
+                debit_account_id="cardholder_wallet/ch_ann",
+                credit_account_id=ledger.account(conn, TENANT, "suspense"),
+                amount_minor=3,
+                event_at=office.now,
+            )
+            assert ledger.execute(conn, TENANT, [request], now=office.now)[0].stands
+
+        with office.db.read() as conn:
+            assert leaver.obstacles(conn, TENANT, "ch_ann", office.now) == [Obstacle("money_held", "wallet")]
+
+    def test_name_a_top_up_that_is_being_checked(self, office: Office) -> None:
+        with office.db.write() as conn:
+            conn.execute(
+                insert(top_ups).values(
+                    tenant_id=TENANT,
+                    top_up_id="tu_1",
+                    cardholder_id="ch_ann",
+                    method="unionpay",
+                    amount_minor=100,
+                    state="checking",
+                    reason="",
+                    created_at=office.now,
+                    late_success=False,
+                    provider_ref="",
+                )
+            )
+
+        assert _refused(office.payout).details == {"reasons": "top_up_checking", "count": 1}
+
+    @pytest.mark.parametrize("state", ["requested", "done", "refused"])
+    def test_name_a_refund_on_its_way(self, office: Office, state: str) -> None:
+        refund = payments.Refund(TENANT, "rf_1", "auth_1", "ws_1", "ch_ann", "unionpay", 40, state, "no", office.now)
+        with office.db.write() as conn:
+            refund_repository.add_refund(conn, refund)
+            found = leaver.obstacles(conn, TENANT, "ch_ann", office.now)
+
+        assert found == ([Obstacle("refund_open", "rf_1")] if state == "requested" else [])
+
     def test_name_a_refund_that_a_provider_refused_until_its_case_is_closed(self, office: Office) -> None:
         refund = payments.Refund(
             TENANT, "rf_1", "auth_1", "ws_1", "ch_ann", "unionpay", 40, "refused", "no", office.now
@@ -244,6 +333,15 @@ class TestProposeAgain:
         office.reject("po_1.1")
 
         assert _refused(lambda: _again(office, **changed)).code == code
+
+    def test_takes_no_entry_that_was_refused_for_a_new_one(self, office: Office) -> None:
+        office.payout()
+        office.reject("po_1.1")
+        same = {"channel": "cash", "destination": "", "reason": "leaves the school in June"}
+
+        assert _refused(lambda: _again(office, "po_1.1", **same)).code == "entry_differs"
+        with office.db.read() as conn:
+            assert leaver.find_payout(conn, TENANT, "po_1").state == "payable"
 
     def test_waits_while_the_first_proposal_does(self, office: Office) -> None:
         office.payout()

@@ -9,6 +9,7 @@ from backend.cardholders import service as cardholders
 from backend.db import Database
 from backend.errors import BackendError
 from backend.payments import people_rules, purse_transfers
+from backend.payments import service as payments
 from tests.unit.backend.payments.office import TENANT, Office
 
 
@@ -87,6 +88,21 @@ class TestTransfer:
         with office.db.read() as conn:
             assert purse_transfers.own_minor(conn, TENANT, "ch_ann", "voucher") == 300
             assert purse_transfers.own_minor(conn, TENANT, "ch_ann", "wallet") == 600
+
+    def test_gives_ones_own_back_with_a_refund(self, office: Office) -> None:
+        office.transfer(400)
+        auth_id = office.shower(400)
+        with office.db.write() as conn:
+            payments.request_refund(
+                conn,
+                tenant_id=TENANT,
+                refund_id="rf_1",
+                auth_id=auth_id,
+                amount_minor=150,
+                reason="staff",
+                now=office.now,
+            )
+            assert purse_transfers.own_minor(conn, TENANT, "ch_ann", "voucher") == 150
 
     def test_follows_the_schools_own_table(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(people_rules.PAIRS_OF_TENANT, TENANT, {("subsidy", "wallet"): "any"})
