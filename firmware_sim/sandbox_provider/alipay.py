@@ -21,13 +21,12 @@ from firmware_sim.sandbox_provider.alipay_words import Reply, failed
 from firmware_sim.sandbox_provider.desk import Desk
 from firmware_sim.sandbox_provider.downloads import Downloads, asked_day
 from firmware_sim.sandbox_provider.keyring import Merchant
-from firmware_sim.sandbox_provider.kit import readable, yuan
+from firmware_sim.sandbox_provider.kit import is_address, read_json, readable, yuan
 from firmware_sim.sandbox_provider.scripts import Plan
 from firmware_sim.sandbox_provider.store import Operation, Order
 from firmware_sim.sandbox_provider.unionpay import read_form
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
-_URL = re.compile(r"https?://\S{1,240}")
 
 
 def text_to_sign(parameters: Mapping[str, str], *without: str) -> str:
@@ -101,12 +100,9 @@ class Alipay:
         text = text_to_sign(asked, "sign").encode()
         if not signing.rsa_verify(merchant.public_key, text, asked.get("sign", "")):
             return "isv.invalid-signature", {}
-        if asked.get("notify_url") and not _URL.fullmatch(asked["notify_url"]):
+        if asked.get("notify_url") and not is_address(asked["notify_url"]):
             return "isv.invalid-notify-url", {}
-        try:
-            biz = json.loads(asked.get("biz_content", ""))
-        except ValueError:
-            biz = None
+        biz = read_json(asked.get("biz_content", ""))
         return ("", biz) if isinstance(biz, dict) else ("isv.invalid-biz-content", {})
 
     async def _bill(self, request: Request, merchant: Merchant, method: str, biz: dict[str, Any]) -> Response:

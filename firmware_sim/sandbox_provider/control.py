@@ -1,6 +1,5 @@
 """The doors for tests and people: scripts, the orders as they are, notifications again or spoilt, adjustments, time."""
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from firmware_sim.sandbox_provider import scripts
 from firmware_sim.sandbox_provider.desk import Desk
-from firmware_sim.sandbox_provider.kit import number_of, rfc3339
+from firmware_sim.sandbox_provider.kit import number_of, read_json, rfc3339
 from firmware_sim.sandbox_provider.notices import TWISTS
 from firmware_sim.sandbox_provider.store import Operation, Order
 
@@ -35,10 +34,7 @@ def _told(desk: Desk, order: Order) -> dict[str, Any]:
 
 
 async def _json(request: Request) -> Any:
-    try:
-        return json.loads(await request.body())
-    except ValueError:
-        return None
+    return read_json(await request.body())
 
 
 def _problem(message: str, status: int = 400) -> Response:

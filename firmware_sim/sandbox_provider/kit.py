@@ -2,11 +2,15 @@
 
 import base64
 import hashlib
+import json
 import re
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import urlsplit
 
 BEIJING = timezone(timedelta(hours=8))
+_ADDRESS = re.compile(r"https?://[!-~]{1,240}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9]{8,32}")
 _YUAN = re.compile(r"(0|[1-9]\d{0,8})(?:\.(\d{1,2}))?", re.ASCII)
 
@@ -17,6 +21,27 @@ def number_of(our_id: str) -> str:
     if _PLAIN.fullmatch(plain):
         return plain
     return base64.b32encode(hashlib.sha256(our_id.encode()).digest()[:20]).decode()
+
+
+def read_json(text: str | bytes) -> Any:
+    """Return what a JSON text says, or None when it is none, nested beyond reason, or has halves of characters."""
+    try:
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return found
+
+
+def is_address(text: object) -> bool:
+    """Return whether a text is an http address that news can be sent to."""
+    if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 class Clock:

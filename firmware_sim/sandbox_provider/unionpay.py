@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from firmware_sim.sandbox_provider import signing, unionpay_files
 from firmware_sim.sandbox_provider.desk import Desk
 from firmware_sim.sandbox_provider.keyring import Merchant
-from firmware_sim.sandbox_provider.kit import at, compact
+from firmware_sim.sandbox_provider.kit import at, compact, is_address
 from firmware_sim.sandbox_provider.scripts import Plan
 from firmware_sim.sandbox_provider.store import Operation, Order
 
@@ -41,7 +41,6 @@ _SHAPES = {
     "currencyCode": re.compile("156"),
     "version": re.compile(r"5\.1\.0"),
     "encoding": re.compile("UTF-8"),
-    "backUrl": re.compile(r"https?://\S{1,240}"),
 }
 _ORDERS = {"01": ("charge", "charge"), "02": ("authorize", "hold")}
 _STEPS = {"03": "capture", "31": "void", "32": "void", "33": "restore", "04": "refund"}
@@ -140,6 +139,7 @@ class UnionPay:
         if any(not form.get(name) for name in needed):
             return merchant, form, "13"
         misshapen = any(form.get(name) and not shape.fullmatch(form[name]) for name, shape in _SHAPES.items())
+        misshapen = misshapen or bool(form.get("backUrl") and not is_address(form["backUrl"]))
         return merchant, form, "10" if misshapen or not _real_time(form["txnTime"]) else ""
 
     async def trans(self, request: Request) -> Response:

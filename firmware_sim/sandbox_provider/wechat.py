@@ -18,7 +18,7 @@ from firmware_sim.sandbox_provider import signing, wechat_files
 from firmware_sim.sandbox_provider.desk import Desk
 from firmware_sim.sandbox_provider.downloads import Downloads, asked_day
 from firmware_sim.sandbox_provider.keyring import Merchant
-from firmware_sim.sandbox_provider.kit import rfc3339
+from firmware_sim.sandbox_provider.kit import is_address, read_json, rfc3339
 from firmware_sim.sandbox_provider.scripts import Plan
 from firmware_sim.sandbox_provider.store import Operation, Order
 from firmware_sim.sandbox_provider.wechat_words import as_dict, error_of, numbering, refund_told, transaction, whole
@@ -26,7 +26,6 @@ from firmware_sim.sandbox_provider.wechat_words import as_dict, error_of, number
 _SCHEMA = "WECHATPAY2-SHA256-RSA2048"
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
 _NUMBER = re.compile(r"[A-Za-z0-9_*|@-]{6,64}", re.ASCII)
-_URL = re.compile(r"https?://\S{1,240}")
 _SKEW_S_MAX = 300
 _REVERSE_WITHIN_MS = 7 * 24 * 3_600_000
 
@@ -91,10 +90,7 @@ class WeChat:
             return self._refuse(401, "SIGN_ERROR", "签名错误")
         if request.method == "GET":
             return merchant, dict(request.query_params)
-        try:
-            asked = json.loads(body)
-        except ValueError:
-            asked = None
+        asked = read_json(body)
         if not isinstance(asked, dict):
             return self._refuse(400, "PARAM_ERROR", "not a JSON object")
         return merchant, asked
@@ -107,7 +103,7 @@ class WeChat:
         merchant, asked = received
         number, amount = asked.get("out_trade_no"), as_dict(asked.get("amount"))
         code, total = as_dict(asked.get("payer")).get("auth_code"), whole(amount.get("total"))
-        notify_url = asked.get("notify_url", "")
+        notify_url = asked.get("notify_url") or ""
         if (asked.get("mchid"), asked.get("appid")) != (merchant.merchant_id, merchant.values["app_id"]):
             return self._refuse(400, "PARAM_ERROR", "mchid or appid")
         if not isinstance(number, str) or not _NUMBER.fullmatch(number) or len(number) > 32:
@@ -116,7 +112,7 @@ class WeChat:
             return self._refuse(400, "PARAM_ERROR", "amount or payer")
         if not isinstance(asked.get("description"), str) or not asked["description"]:
             return self._refuse(400, "PARAM_ERROR", "description")
-        if not isinstance(notify_url, str) or (notify_url and not _URL.fullmatch(notify_url)):
+        if notify_url and not is_address(notify_url):
             return self._refuse(400, "PARAM_ERROR", "notify_url")
         draft = Order(
             brand="wechat", merchant_id=merchant.merchant_id, order_no=number, tenant_id=merchant.tenant_id,
@@ -212,12 +208,12 @@ class WeChat:
         merchant, asked = received
         refund_no, amount = asked.get("out_refund_no"), as_dict(asked.get("amount"))
         total, back = whole(amount.get("total")), whole(amount.get("refund"))
-        notify_url = asked.get("notify_url", "")
+        notify_url = asked.get("notify_url") or ""
         if not isinstance(refund_no, str) or not _NUMBER.fullmatch(refund_no):
             return self._refuse(400, "PARAM_ERROR", "out_refund_no")
         if not total or not back or amount.get("currency") != "CNY":
             return self._refuse(400, "PARAM_ERROR", "amount")
-        if not isinstance(notify_url, str) or (notify_url and not _URL.fullmatch(notify_url)):
+        if notify_url and not is_address(notify_url):
             return self._refuse(400, "PARAM_ERROR", "notify_url")
         found = self._paid_order(merchant, asked)
         order_no = found.order_no if found is not None else refund_no
@@ -339,7 +335,5 @@ class WeChat:
             return status == 204
         if not body:
             return True
-        try:
-            return bool(as_dict(json.loads(body)).get("code", "SUCCESS") == "SUCCESS")
-        except ValueError:
-            return False
+        said = read_json(body)
+        return said is not None and bool(as_dict(said).get("code", "SUCCESS") == "SUCCESS")

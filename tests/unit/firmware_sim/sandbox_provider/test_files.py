@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from firmware_sim.sandbox_provider.kit import minor, number_of, yuan, yuan_e5
+from firmware_sim.sandbox_provider.kit import is_address, minor, number_of, yuan, yuan_e5
 from firmware_sim.sandbox_provider.rows import FEE_E4, fee_e5, fee_minor
 from firmware_sim.sandbox_provider.unionpay_files import ZM_WIDTHS, ZME_WIDTHS, day_meant, line
 
@@ -67,6 +67,19 @@ class TestFees:
         assert [fee_minor("alipay", amount) for amount in (1, 83, 84, 10_000)] == [0, 0, 1, 60]
         assert [fee_e5("wechat", amount) for amount in (1, 123, 10_000)] == [6, 738, 60_000]
         assert set(FEE_E4) == {"unionpay", "alipay", "wechat"}
+
+
+class TestIsAddress:
+    @pytest.mark.parametrize(
+        ("text", "is_one"),
+        [
+            ("http://127.0.0.1:8080/notify/wechat/gxu", True), ("https://pay.example.edu.cn/notify", True),
+            ("http://127.0.0.1:99999/", False), ("http://x:abc/", False), ("http://[::1/", False), ("http:///x", False),
+            ("ftp://x/", False), ("http://x y/", False), ("http://\x7f/", False), ("", False), (5, False),
+        ],
+    )  # fmt: skip
+    def test_is_one_that_can_be_called(self, text: object, is_one: bool) -> None:
+        assert is_address(text) is is_one
 
 
 class TestNumberOf:
