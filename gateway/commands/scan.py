@@ -26,7 +26,7 @@ from hardware.points import MAPS_DIR, RegisterMap, load
 UNIT_MAX = 247
 TIMEOUT_MS = 100
 QUESTIONS = 3
-_RECONNECT_WAITS = 40
+_RECONNECT_WAITS = 20
 _RECONNECT_WAIT_S = 0.1
 DIFFERENT = 1
 
