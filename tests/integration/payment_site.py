@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -352,8 +353,8 @@ class School:
         """Work off what is due now."""
         return service.resolve_due(self.db, self.providers, clock=self.clock, limit=50)
 
-    def settle(self, interval: timedelta) -> None:
-        """Let time pass from one due operation to the next, working each off."""
+    def settle(self, interval: timedelta, workers: int = 1) -> None:
+        """Let time pass from one due operation to the next, one or several workers at once working each off."""
         end = self.now + interval
         for _ in range(500):
             with self.db.read() as conn:
@@ -362,15 +363,31 @@ class School:
                 break
             if due > self.now:
                 self.move_to(due)
-            self.resolve()
+            if workers == 1:
+                self.resolve()
+                continue
+            with ThreadPoolExecutor(workers) as pool:
+                for attempt in [pool.submit(self.resolve) for _ in range(workers)]:
+                    attempt.result()
         self.move_to(end)
+
+    def wait_until_idle(self) -> None:
+        """Wait until no call is under way at the provider."""
+        self._wait_for_none("in_flight")
+
+    def wait_until_notified(self) -> None:
+        """Wait until the provider has sent its notifications."""
+        self._wait_for_none("notifying")
+
+    def _wait_for_none(self, what: str) -> None:
+        until = time.monotonic() + 20
+        while self.site.books()[what]:
+            assert time.monotonic() < until, f"still {what}"
+            time.sleep(0.01)
 
     def deliver(self) -> list[int]:
         """Hand on every notification that came for this school; return what each was answered."""
-        until = time.monotonic() + 20
-        while self.site.books()["notifying"]:
-            assert time.monotonic() < until, "notifications are still under way"
-            time.sleep(0.01)
+        self.wait_until_notified()
         heard = [each for each in self.site.listener.heard if each[1] == self.tenant_id]
         for each in heard:
             self.site.listener.heard.remove(each)
@@ -418,6 +435,10 @@ class School:
         """Return this school's orders as the provider has them."""
         orders: list[dict[str, Any]] = self.site.books()["orders"]
         return [order for order in orders if datetime.fromisoformat(order["created_at"]) >= self.first_at]
+
+    def times_taken(self) -> int:
+        """Return how often a payer's money was taken at this school."""
+        return sum(order["times_taken"] for order in self.orders())
 
     def owed_minor(self, method: str) -> int:
         """Return what the provider owes this school in all."""

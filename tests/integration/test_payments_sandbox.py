@@ -1,296 +1,276 @@
 """
-The sandbox provider as a process, over HTTP: every way a call can get lost, and what the books say in the end.
-
-The database's clock is moved by hand; the wire's time-outs are real and short.
+The three adapters, the services and the sandbox provider's process together: what comes late, twice, forged or after
+we had given up, and what the books say in the end.
 """
 
-import time
+import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import httpx
 import pytest
-from sqlalchemy import func, select
 
 from backend.db import Database
-from backend.ledger import service as ledger
-from backend.payments import providers, service
-from backend.payments.models import operations
-from backend.payments.port import Declined, Provider, Succeeded, Unknown
-from backend.payments.sandbox import SandboxProvider
-from backend.payments.service import State, TopUpState
+from backend.payments import service
+from backend.payments.service import State
 from tests.factories import NOW
 from tests.fakes.sandbox_process import Sandbox
+from tests.integration.payment_site import School, Site, running_site
 
-_TIMEOUT_MS = 250
+METHODS = ("unionpay", "alipay", "wechat")
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """Yield a running sandbox provider."""
-    running = Sandbox(tmp_path_factory.mktemp("provider"))
-    running.start()
-    yield running
-    running.kill()
-
-
-@dataclass
-class World:
-    """A database, the real adapter, and a clock moved by hand."""
-
-    db: Database
-    sandbox: Sandbox
-    tenant_id: str
-    now: datetime = NOW
-    adapters: dict[str, Provider] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        built = providers.build(self.sandbox.url, self.sandbox.folder / "secrets", timeout_ms=_TIMEOUT_MS)
-        self.adapters = dict(built)
-
-    def clock(self) -> datetime:
-        """Return the time it is."""
-        return self.now
-
-    def authorize(self, auth_id: str, method: str = "unionpay") -> service.Authorization:
-        """Open an authorization and ask for it."""
-        with self.db.write() as conn:
-            service.open_authorization(
-                conn,
-                tenant_id=self.tenant_id,
-                auth_id=auth_id,
-                water_session_id=f"ws_{auth_id}",
-                cardholder_id="ch_1",
-                method=method,
-                amount_minor=300,
-                expires_at=NOW + timedelta(days=2),
-                now=self.now,
-            )
-        return service.perform(self.db, self.adapters, self.tenant_id, auth_id, clock=self.clock)
-
-    def auth(self, auth_id: str) -> service.Authorization:
-        """Return an authorization as it is."""
-        with self.db.read() as conn:
-            return service.authorization(conn, self.tenant_id, auth_id)
-
-    def capture(self, auth_id: str, amount_minor: int) -> None:
-        """Capture part of a hold."""
-        with self.db.write() as conn:
-            service.capture(
-                conn,
-                tenant_id=self.tenant_id,
-                auth_id=auth_id,
-                capture_id=f"cap_{auth_id}",
-                amount_minor=amount_minor,
-                now=self.now,
-            )
-
-    def resolve(self, workers: int = 1) -> None:
-        """Work off what is due, with one or several workers at once."""
-        with ThreadPoolExecutor(workers) as pool:
-            list(
-                pool.map(
-                    lambda _: service.resolve_due(self.db, self.adapters, clock=self.clock, limit=50), range(workers)
-                )
-            )
-
-    def settle(self, seconds: int, workers: int = 1) -> None:
-        """Let time pass from one due operation to the next, working each off."""
-        end = self.now + timedelta(seconds=seconds)
-        for _ in range(100):
-            with self.db.read() as conn:
-                due = conn.scalar(select(func.min(operations.c.next_at)).where(operations.c.status == "pending"))
-            if due is None or due > end:
-                break
-            self.now = max(self.now, due)
-            self.resolve(workers)
-        self.now = end
-
-    def balance(self, account_id: str) -> int:
-        """Return an account's posted balance."""
-        with self.db.read() as conn:
-            try:
-                return ledger.balances(conn, self.tenant_id, account_id).posted_minor
-            except ledger.AccountUnknown:
-                return 0
-
-    def assert_books(self) -> None:
-        """Assert that nothing is pending or left in clearing and that the sums can be counted again."""
-        with self.db.read() as conn:
-            sums = ledger.sums(conn, self.tenant_id)
-            assert sums.balanced
-            assert sums.debits_pending == 0
-            assert ledger.open_clearing(conn, self.tenant_id) == []
-            assert ledger.verify(conn, self.tenant_id) == []
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Yield a running sandbox and a listener for its notifications."""
+    with running_site(Sandbox(tmp_path_factory.mktemp("provider")), NOW) as running:
+        yield running
 
 
 @pytest.fixture
-def world(database: Database, sandbox: Sandbox, tmp_path: Path) -> World:
-    """Return a world whose tenant no other test uses."""
-    return World(database, sandbox, f"t-{tmp_path.name}"[:60])
+def school(database: Database, site: Site) -> School:
+    """Return a school nobody has used."""
+    return School(database, site)
 
 
-#: behaviour, reason to decline, whether the late order arrives before we ask → first state, last state, provider's end
-MATRIX = [
-    ("timeout_before", "", "never", State.UNKNOWN, State.DECLINED, ("voided", 0)),
-    ("delay", "", "before we ask", State.UNKNOWN, State.HELD, ("held", 1)),
-    ("delay", "", "after we gave up", State.UNKNOWN, State.DECLINED, ("voided", 0)),
-    ("timeout_after", "", "at once", State.UNKNOWN, State.HELD, ("held", 1)),
-    ("timeout_after", "do_not_honor", "at once", State.UNKNOWN, State.DECLINED, ("declined", 0)),
-    ("duplicate", "", "at once", State.HELD, State.HELD, ("held", 1)),
-    ("decline", "", "at once", State.DECLINED, State.DECLINED, ("declined", 0)),
-]
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+every_method = pytest.mark.parametrize("method", METHODS)
 
 
-class TestLostAuthorizations:
+def verb_of(method: str) -> str:
+    """Return the call that a new authorization makes."""
+    return "charge" if method == "wechat" else "authorize"
+
+
+def arrive_late(school: School, method: str, auth_id: str) -> None:
+    """Authorize with a request that is still under way when its time is over."""
+    school.site.script(auth_id, "delay", verb=verb_of(method), seconds=1.2)
+    school.net.attack(verb_of(method), "short")
+    assert school.authorize(auth_id, method).state is State.UNKNOWN
+
+
+def assert_nothing_taken(school: School, method: str) -> None:
+    """Assert that the payer has everything back, and that both sides agree on it."""
+    assert all(order["status"] not in ("held", "charged", "captured", "waiting") for order in school.orders())
+    assert school.owed_minor(method) == 0
+    school.assert_agreed(method)
+
+
+class TestLateOrders:
+    @on_sqlite
+    @every_method
+    def test_that_arrive_before_we_ask_stand(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_late"
+        arrive_late(school, method, auth_id)
+
+        school.wait_until_idle()
+        school.settle(timedelta(minutes=2))
+
+        assert school.auth(auth_id).state is State.HELD
+        school.capture(auth_id)
+        school.settle(DAY)
+        assert school.owed_minor(method) == 120
+        school.assert_agreed(method)
+
     @pytest.mark.parametrize("workers", [1, 2])
-    @pytest.mark.parametrize(("behaviour", "reason", "arrives", "first", "last", "at_provider"), MATRIX)
-    def test_at_most_one_hold_and_the_right_end(
-        self,
-        world: World,
-        behaviour: str,
-        reason: str,
-        arrives: str,
-        first: State,
-        last: State,
-        at_provider: tuple[str, int],
-        workers: int,
-    ) -> None:
-        auth_id = f"auth_{world.tenant_id}"
-        seconds = 3 if arrives == "after we gave up" else 1
-        world.sandbox.script(auth_id, behaviour, seconds=seconds, **({"reason": reason} if reason else {}))
+    @every_method
+    def test_that_arrive_after_we_gave_up_are_undone(self, school: School, method: str, workers: int) -> None:
+        auth_id = f"auth_{school.name}_late"
+        arrive_late(school, method, auth_id)
 
-        assert world.authorize(auth_id).state is first
-        if arrives == "before we ask":
-            world.sandbox.wait_until_idle()
-        world.settle(120, workers)
-        world.sandbox.wait_until_idle()
-        found = world.auth(auth_id)
-        assert found.state is last
-        order = world.sandbox.order(auth_id)
-        assert (order["status"], order["times_taken"]) == at_provider
-        if last is State.HELD:
-            world.capture(auth_id, 120)
-        world.settle(86_400 * 2, workers)
-        assert world.balance("water_revenue") == (120 if last is State.HELD else 0)
-        assert world.sandbox.order(auth_id)["captured_minor"] == (120 if last is State.HELD else 0)
-        world.assert_books()
+        school.settle(timedelta(seconds=50), workers)
+        assert school.auth(auth_id).state is State.DECLINED
+        school.wait_until_idle()
+        school.settle(2 * DAY, workers)
+
+        assert school.auth(auth_id).state is State.DECLINED
+        assert_nothing_taken(school, method)
+        assert ("late_success" in school.cases()) is (school.times_taken() > 0)
 
 
-class TestLostCaptures:
-    @pytest.mark.parametrize("behaviour", ["timeout_before", "timeout_after", "delay", "duplicate"])
-    def test_money_is_taken_once(self, world: World, behaviour: str) -> None:
-        auth_id = f"auth_{world.tenant_id}"
-        assert world.authorize(auth_id, "alipay").state is State.HELD
-        world.capture(auth_id, 120)
-        world.sandbox.script(auth_id, behaviour, verb="capture")
-        world.settle(3_600)
+class TestWaitingPayers:
+    @on_sqlite
+    @every_method
+    def test_are_waited_for(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_wait"
+        school.site.script(auth_id, "waiting", verb=verb_of(method), seconds=12)
 
-        order = world.sandbox.order(auth_id)
-        assert (order["brand"], order["status"], order["captured_minor"]) == ("alipay", "captured", 120)
-        with world.db.read() as conn:
-            assert service.unknowns(conn, world.tenant_id) == []
-        world.assert_books()
+        assert school.authorize(auth_id, method).state is State.UNKNOWN
+        school.settle(timedelta(seconds=10))
+        assert school.auth(auth_id).state is State.UNKNOWN
+        school.settle(timedelta(seconds=30))
+
+        assert school.auth(auth_id).state is State.HELD
+        school.capture(auth_id)
+        school.settle(DAY)
+        assert school.owed_minor(method) == 120
+        school.assert_agreed(method)
+
+    @on_sqlite
+    @every_method
+    def test_who_never_confirm_pay_nothing(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_idle"
+        school.site.script(auth_id, "waiting", verb=verb_of(method), seconds=80_000)
+
+        assert school.authorize(auth_id, method).state is State.UNKNOWN
+        school.settle(2 * DAY)
+
+        assert school.auth(auth_id).state is State.DECLINED
+        assert_nothing_taken(school, method)
+
+    @on_sqlite
+    @pytest.mark.parametrize("method", ["alipay", "wechat"])  # UnionPay cancels nothing that waits: it lapses
+    def test_who_confirm_after_we_canceled_get_it_back(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_gone"
+        school.site.script(auth_id, "success_after_cancel", verb=verb_of(method), seconds=30)
+        assert school.authorize(auth_id, method).state is State.UNKNOWN
+        with school.db.write() as conn:
+            service.void(conn, tenant_id=school.tenant_id, auth_id=auth_id, now=school.now)
+
+        school.settle(2 * DAY)
+
+        assert school.auth(auth_id).state is State.VOIDED
+        assert school.times_taken() == 1
+        assert "late_success" in school.cases()
+        assert_nothing_taken(school, method)
 
 
-class TestLostVoids:
-    @pytest.mark.parametrize("behaviour", ["timeout_before", "timeout_after", "delay", "duplicate"])
-    def test_the_hold_is_released(self, world: World, behaviour: str) -> None:
-        auth_id = f"auth_{world.tenant_id}"
-        world.authorize(auth_id)
-        with world.db.write() as conn:
-            service.void(conn, tenant_id=world.tenant_id, auth_id=auth_id, now=world.now)
-        world.sandbox.script(auth_id, behaviour, verb="void")
-        world.settle(3_600)
+class TestRefunds:
+    @every_method
+    def test_reach_the_payer_once(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_back"
+        assert school.authorize(auth_id, method).state is State.HELD
+        school.capture(auth_id)
+        school.settle(timedelta(hours=1))
+        for number, amount_minor in enumerate((50, 70)):
+            with school.db.write() as conn:
+                service.request_refund(
+                    conn,
+                    tenant_id=school.tenant_id,
+                    refund_id=f"rf_{school.name}_{number}",
+                    auth_id=auth_id,
+                    amount_minor=amount_minor,
+                    reason="cold",
+                    now=school.now,
+                )
+        school.site.script(f"rf_{school.name}_0.refund", "timeout_after", verb="refund", seconds=0.4)
+        school.net.attack("refund", "short")
 
-        assert world.sandbox.order(auth_id)["status"] == "voided"
-        with world.db.read() as conn:
-            assert service.unknowns(conn, world.tenant_id) == []
-            assert service.late_successes(conn, world.tenant_id) == 0
-        world.assert_books()
+        school.settle(timedelta(hours=1))
+
+        with school.db.read() as conn:
+            states = {service.refund(conn, school.tenant_id, f"rf_{school.name}_{number}").state for number in (0, 1)}
+        assert states == {"done"}
+        assert school.owed_minor(method) == 0
+        school.assert_agreed(method)
 
 
-class TestLostTopUps:
+class TestNotifications:
+    @on_sqlite
+    @every_method
+    def test_again_and_out_of_order_change_nothing(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_note"
+        assert school.authorize(auth_id, method).state is State.HELD
+        assert school.deliver() == [200]
+        school.capture(auth_id)
+        school.settle(timedelta(hours=1))
+        school.wait_until_notified()
+        school.site.listener.heard.clear()  # an hour old by now, and WeChat's are good for five minutes
+
+        for behaviour in ("again", "reordered", "again"):
+            school.site.sandbox.notify(auth_id, behaviour)
+            assert set(school.deliver()) == {200}
+            school.settle(timedelta(hours=1))
+
+        assert school.auth(auth_id).state is State.CAPTURED
+        assert school.owed_minor(method) == 120
+        assert school.cases() == set()
+        school.assert_agreed(method)
+
+    @on_sqlite
+    @every_method
     @pytest.mark.parametrize(
-        ("behaviour", "last", "credited"),
+        ("behaviour", "status", "case"),
         [
-            ("timeout_before", TopUpState.DECLINED, 0),
-            ("timeout_after", TopUpState.SUCCEEDED, 2_000),
-            ("duplicate", TopUpState.SUCCEEDED, 2_000),
-            ("decline", TopUpState.DECLINED, 0),
+            ("forged", 400, "notification_forged"),
+            ("other_merchant", 400, "notification_forged"),
+            ("changed_amount", 200, "amount_differs"),
         ],
     )
-    def test_the_wallet_is_credited_once(self, world: World, behaviour: str, last: TopUpState, credited: int) -> None:
-        request_id = f"request-{world.tenant_id}"[:64]
-        world.sandbox.script(f"tu_{request_id}", behaviour)
-        for _ in range(2):
-            service.top_up(world.db, world.adapters, world.tenant_id, "ch_1", "alipay", 2_000, request_id, world.clock)
-        world.settle(3_600)
+    def test_that_lie_are_a_case_and_nothing_else(
+        self, school: School, method: str, behaviour: str, status: int, case: str
+    ) -> None:
+        auth_id = f"auth_{school.name}_lie"
+        school.site.script(auth_id, "notify_none", verb=verb_of(method))
+        school.site.script(auth_id, "timeout_after", verb=verb_of(method), seconds=0.4)
+        school.net.attack(verb_of(method), "short")
+        assert school.authorize(auth_id, method).state is State.UNKNOWN
 
-        with world.db.read() as conn:
-            assert service.find_top_up(conn, world.tenant_id, f"tu_{request_id}").state is last
-        assert world.balance("cardholder_wallet/ch_1") == credited
-        assert world.sandbox.order(f"tu_{request_id}")["times_taken"] == int(credited > 0)
-        world.assert_books()
+        school.site.sandbox.notify(auth_id, behaviour)
+
+        assert school.deliver() == [status]
+        assert school.auth(auth_id).state is State.UNKNOWN
+        assert school.cases() == {case}
+        school.settle(timedelta(hours=1))
+        assert school.auth(auth_id).state is State.HELD
+
+    @on_sqlite
+    @every_method
+    def test_of_one_school_say_nothing_to_another(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_else"
+        assert school.authorize(auth_id, method).state is State.HELD
+        school.wait_until_notified()
+        (_, _, headers, body), *_ = school.site.listener.heard
+
+        school.tenant_id = "another"
+
+        assert school.take(method, headers, body) == 400
 
 
 class TestProviderDown:
-    def test_a_new_order_is_declined_and_an_old_one_survives_the_restart(
-        self, database: Database, tmp_path: Path
-    ) -> None:
-        sandbox = Sandbox(tmp_path)
-        sandbox.start()
-        try:
-            world = World(database, sandbox, "gxu")
-            sandbox.script("auth_lost", "timeout_after", seconds=30)
-            assert world.authorize("auth_lost").state is State.UNKNOWN
-            assert world.authorize("auth_held").state is State.HELD
-            world.capture("auth_held", 120)
-            sandbox.kill()
+    @on_sqlite
+    def test_new_orders_are_declined_and_old_ones_survive_the_restart(self, database: Database, tmp_path: Path) -> None:
+        with running_site(Sandbox(tmp_path), NOW) as site:
+            school = School(database, site)
+            site.script("auth_lost0001", "timeout_after", verb="authorize", seconds=0.4)
+            school.net.attack("authorize", "short")
+            assert school.authorize("auth_lost0001", "unionpay").state is State.UNKNOWN
+            assert school.authorize("auth_held0001", "alipay").state is State.HELD
+            school.capture("auth_held0001")
+            site.sandbox.kill()
 
-            found = world.authorize("auth_down")
-            assert (found.state, found.reason) == (State.DECLINED, "provider_unreachable")
-            world.settle(300)
-            assert world.auth("auth_lost").state is State.UNKNOWN
-            sandbox.start()
-            world.settle(900)
-            assert world.auth("auth_lost").state is State.HELD
-            assert sandbox.order("auth_held")["captured_minor"] == 120
-        finally:
-            sandbox.kill()
+            for number, method in enumerate(METHODS):
+                found = school.authorize(f"auth_down000{number}", method)
+                assert (found.state, found.reason) == (State.DECLINED, "provider_unreachable")
+            for _ in range(5):
+                site.now += timedelta(seconds=10)
+                school.resolve()
+            assert school.auth("auth_lost0001").state is State.UNKNOWN
+            site.sandbox.start()
+            school.settle(timedelta(hours=1))
+
+            assert school.auth("auth_lost0001").state is State.HELD
+            school.capture("auth_lost0001")
+            school.settle(timedelta(hours=1))
+            for method in ("unionpay", "alipay"):
+                assert school.owed_minor(method) == 120
+                school.assert_agreed(method)
 
 
-class TestSignatures:
-    def test_an_answer_of_somebody_else_is_unknown(self, sandbox: Sandbox) -> None:
-        stranger = SandboxProvider("unionpay", url=sandbox.url, key=b"x" * 32, timeout_ms=2_000)
+class TestSecrets:
+    @on_sqlite
+    def test_are_in_no_log(self, school: School, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.DEBUG):
+            for method in METHODS:
+                auth_id = f"auth_{school.name}_{method}"
+                assert school.authorize(auth_id, method).state is State.HELD
+                school.capture(auth_id)
+            school.settle(timedelta(minutes=1))
+            school.read_statements(days=2)
 
-        assert stranger.charge(merchant_id="m", order_id="stranger", amount_minor=5) == Unknown("unsigned_answer")
-        assert sandbox.order("stranger") == {}
-
-    @pytest.mark.parametrize(
-        "headers",
-        [
-            {},
-            {"x-timestamp": "1", "x-signature": "00"},
-            {"x-timestamp": "now", "x-signature": "00"},
-            {"x-timestamp": str(int(time.time())), "x-signature": "00"},
-        ],
-    )
-    def test_an_unsigned_request_is_refused(self, sandbox: Sandbox, headers: dict[str, str]) -> None:
-        body = b'{"merchant_id": "m", "order_id": "unsigned", "amount_minor": 5}'
-        answer = httpx.post(f"{sandbox.url}/v1/unionpay/charge", content=body, headers=headers, trust_env=False)
-
-        assert answer.status_code == 401
-        assert sandbox.order("unsigned") == {}
-
-    def test_a_signed_answer_is_believed(self, sandbox: Sandbox) -> None:
-        adapter = providers.build(sandbox.url, sandbox.folder / "secrets")["alipay"]
-
-        charged = adapter.charge(merchant_id="m", order_id="signed", amount_minor=5)
-        assert charged == Succeeded("charged", 5, charged.reference if isinstance(charged, Succeeded) else "")
-        assert adapter.query(merchant_id="m", order_id="nothing") == Declined("not_found")
-        assert adapter.charge(merchant_id="m", order_id="signed", amount_minor=6) == Declined("order_differs")
-        assert adapter.charge(merchant_id="m", order_id="zero", amount_minor=0) == Unknown("http_400")
+        folder = school.site.sandbox.secrets_dir / "providers" / school.tenant_id
+        secrets = [path.read_text().split("\n")[1 if path.suffix == ".pem" else 0] for path in folder.glob("*/*.key*")]
+        secrets += [(folder / "wechat" / "apiv3.key").read_text(), (folder / "unionpay" / "sm3.secret").read_text()]
+        assert len(secrets) >= 5
+        assert not [secret for secret in (*secrets, f"agr_{school.name}", "token=") if secret in caplog.text]

@@ -117,10 +117,10 @@ class Gateway:
 
 
 def _undone(order: Answer) -> Answer:
-    """Return what the state of an order says of undoing it; not found when it stands, or may still arrive."""
+    """Return what the state of an order says of undoing it; not found while it stands, waits, or may still arrive."""
     if isinstance(order, Succeeded):
         is_undone = order.status in ("refunded", "voided")
         return Succeeded("voided", order.amount_minor, order.reference) if is_undone else Declined(NOT_FOUND)
     if isinstance(order, Declined) and order.reason != NOT_FOUND:
         return Succeeded("absent", 0)
-    return order
+    return Declined(NOT_FOUND) if order == Unknown("waiting") else order

@@ -110,8 +110,9 @@ class WeChat:
         if status == 200 and not messages.is_reversed(merchant, node, order):
             return Unknown("another_order")
         if status == 200:
-            undone = messages.after_reversed(self._ask(merchant, order, budget))
-            return Succeeded("absent", 0) if undone == Declined(NOT_FOUND) else undone
+            asked = self._ask(merchant, order, budget)
+            undone = Succeeded("absent", 0) if asked == Declined(NOT_FOUND) else messages.after_reversed(asked)
+            return Unknown("reversing") if undone == Declined(NOT_FOUND) else undone
         answer = messages.refused(status, node)
         if answer == Declined(NOT_FOUND):
             return Succeeded("absent", 0)

@@ -173,13 +173,13 @@ def after_refund(node: Node, order: Order, step: Step) -> Answer:
 
 
 def after_reversed(asked: Answer) -> Answer:
-    """Return what the state of a charge says of its reverse: not found while the charge stands, or may still arrive."""
+    """Return what the state of a charge says of its reverse: not found while it stands, waits, or may still arrive."""
     if isinstance(asked, Succeeded):
         is_undone = asked.status in ("refunded", "voided")
         return Succeeded("voided", asked.amount_minor, asked.reference) if is_undone else Declined(NOT_FOUND)
     if isinstance(asked, Declined) and asked.reason != NOT_FOUND:
         return Succeeded("absent", 0)
-    return asked
+    return Declined(NOT_FOUND) if asked == Unknown("waiting") else asked
 
 
 def notification(merchant: WeChatMerchant, notify_id: object, content: Node) -> Notification:

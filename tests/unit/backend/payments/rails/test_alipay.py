@@ -223,7 +223,8 @@ class TestCharges:
             (PAID | {"trade_status": "TRADE_CLOSED"}, Succeeded("absent", 0)),
             (PAID | {"trade_status": "TRADE_CLOSED", "send_pay_date": "x"}, Succeeded("voided", 300, "t1")),
             (failed("ACQ.TRADE_NOT_EXIST"), Declined(NOT_FOUND)),
-            (PAID | {"trade_status": "WAIT_BUYER_PAY"}, Unknown("waiting")),
+            (PAID | {"trade_status": "WAIT_BUYER_PAY"}, Declined(NOT_FOUND)),
+            ({"code": "20000"}, Unknown("alipay_20000")),
         ],
     )
     def test_tell_whether_they_were_cancelled(self, tmp_path: Path, node: Node, answer: Answer) -> None:

@@ -248,6 +248,8 @@ class TestReverse:
             (30, [(200, REVERSED), (200, wechat_transaction(trade_state="CLOSED"))], Succeeded("absent", 0)),
             (30, [(200, REVERSED), (404, refused("ORDER_NOT_EXIST"))], Succeeded("absent", 0)),
             (30, [(200, REVERSED), (500, refused("SYSTEM_ERROR"))], Unknown("wechat_system_error")),
+            (30, [(200, REVERSED), (200, wechat_transaction())], Unknown("reversing")),
+            (30, [(200, REVERSED), (200, wechat_transaction(trade_state="USERPAYING"))], Unknown("reversing")),
             (30, [(200, REVERSED.replace(b"0001", b"0002"))], Unknown("another_order")),
             (30, [(404, refused("ORDER_NOT_EXIST"))], Succeeded("absent", 0)),
             (30, [(400, refused("INVALID_REQUEST"))], Unknown("too_early")),
@@ -270,7 +272,8 @@ class TestReverse:
             (200, wechat_transaction(trade_state="REVOKED"), Succeeded("voided", 300, "ref-1")),
             (200, wechat_transaction(trade_state="CLOSED"), Succeeded("absent", 0)),
             (404, refused("ORDER_NOT_EXIST"), Declined(NOT_FOUND)),
-            (200, wechat_transaction(trade_state="USERPAYING"), Unknown("waiting")),
+            (200, wechat_transaction(trade_state="USERPAYING"), Declined(NOT_FOUND)),
+            (500, refused("SYSTEM_ERROR"), Unknown("wechat_system_error")),
         ],
     )
     def test_is_asked_about(self, tmp_path: Path, status: int, body: bytes, answer: Answer) -> None:
