@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backend.ledger import chart
-from backend.ledger.history import Place
+from backend.ledger.history_repository import Place
 from backend.ledger.rules import Transfer, TransferKind
 
 

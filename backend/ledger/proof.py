@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from backend.ledger import audit, chart, repository
+from backend.ledger import audit_repository as audit
+from backend.ledger import chart, repository
 
 
 @dataclass(frozen=True, slots=True)

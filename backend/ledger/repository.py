@@ -1,7 +1,7 @@
 """
 What a batch reads and what it writes. One path for SQLite and PostgreSQL; `Rowset` alone knows which it is.
 
-What else reads the ledger is in `history` and `audit`.
+What else reads the ledger is in `history_repository` and `audit_repository`.
 """
 
 import secrets
@@ -15,9 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.db.insert import insert_once
 from backend.kit.clock import epoch_ms, from_epoch_ms
-from backend.ledger.batch_sql import LEFT, MOVED, NEW, WANTED, statements
 from backend.ledger.memory import Memory
 from backend.ledger.models import accounts, books, transfers
+from backend.ledger.repository_statements import LEFT, MOVED, NEW, WANTED, statements
 from backend.ledger.rules import Account, Decision, Rows, Transfer, TransferKind, TransferRequest
 
 _LONG_AGO = from_epoch_ms(0)

@@ -17,9 +17,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from backend.errors import Conflict, NotFound
-from backend.ledger import audit, chart, credit, history, repository
+from backend.ledger import audit_repository as audit
+from backend.ledger import chart, repository
+from backend.ledger import credit_repository as credit
+from backend.ledger import history_repository as history
 from backend.ledger.execution import finish, prepare
-from backend.ledger.history import Place
+from backend.ledger.history_repository import Place
 from backend.ledger.lines import Period, StatementLine, change_minor, grows_by_debit, line
 from backend.ledger.memory import Memory
 from backend.ledger.proof import Discrepancy, ResidueDiscrepancy, verify, verify_clearing, verify_new

@@ -7,8 +7,8 @@ from sqlalchemy import BindParameter, and_, bindparam, delete, insert, select, t
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.db import UtcDateTime
+from backend.db.rowset import TEXT, WHOLE, Rowset
 from backend.ledger.models import accounts, books, residues, transfers
-from backend.ledger.rowset import TEXT, WHOLE, Rowset
 from backend.ledger.rules import Account, Transfer
 
 ACCOUNT = tuple(accounts.c[name] for name in Account.__struct_fields__)

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db import Database
-from backend.ledger.rowset import TEXT, WHOLE, Rowset
+from backend.db.rowset import TEXT, WHOLE, Rowset
 
 _ROWS = Rowset("given", {"word": TEXT, "figure": WHOLE, "other": TEXT})
 _WORDS = [
