@@ -160,6 +160,12 @@ class TestRefusal:
         assert _refused(LINE, name=name)["cause"] == cause
         assert _refused(zipped({name: LINE}), name="x.zip")["cause"] == cause
 
+    def test_refuses_a_fee_where_no_money_moves(self) -> None:
+        hold = zm_line(replace(UNIONPAY[3], fee_e5=2_000))
+
+        assert hold[FEE : FEE + 13] == b"D000000000002"
+        assert _refused(hold)["cause"] == "inconsistent"
+
     def test_refuses_a_file_of_the_day_before(self) -> None:
         assert _refused(LINE, day=date(2026, 11, 22))["cause"] == "day"
 
@@ -170,6 +176,7 @@ class TestRefusal:
             {"other": LINE},
             {NAME.replace("ZM", "ZME"): b""},
             {NAME: LINE, NAME.replace("88", "89"): LINE},
+            {NAME: LINE, NAME.replace("ZM", "ZME"): b"", NAME.replace("88ZM", "89ZME"): b""},
         ],
     )
     def test_refuses_a_zip_without_exactly_one_file_of_payments(self, members: dict[str, bytes]) -> None:
