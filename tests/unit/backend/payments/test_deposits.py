@@ -8,6 +8,9 @@ from backend.payments.service import State
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
 
+#: Which rows are written is the same on both databases; `test_random_lives` and `test_service` look at both.
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 def clearing(world: World) -> list[tuple[str, int]]:
     """Return what is in clearing, by session."""

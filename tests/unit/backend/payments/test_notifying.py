@@ -13,6 +13,8 @@ from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
 
 BELIEVED, REFUSED = Ack(200, "text/plain", b"ok"), Ack(400, "text/plain", b"fail")
+#: Details that both databases share; what they could do differently has no such mark.
+SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 BOTH = pytest.mark.parametrize("method", ["unionpay", "wechat"])
 
 
@@ -62,12 +64,14 @@ class TestTakeNotification:
         assert balance(world.db, "provider_receivable/wechat") == 300
         assert stored(world) == [("n1", "applied", 3)]
 
+    @SQLITE
     def test_header_names_come_in_any_case(self, world: World) -> None:
         lost(world, "wechat")
         headers, body = world.wechat.message("gxu", "auth_1")
 
         assert send(world, "wechat", ({name.upper(): value for name, value in headers.items()}, body)) == BELIEVED
 
+    @SQLITE
     @BOTH
     @pytest.mark.parametrize("forgery", ["signature", "body", "header", "another tenant", "not json"])
     def test_a_forged_one_changes_nothing_and_is_counted(self, world: World, method: str, forgery: str) -> None:
@@ -94,6 +98,7 @@ class TestTakeNotification:
             2,
         )
 
+    @SQLITE
     @BOTH
     def test_a_late_waiting_after_the_success_changes_nothing(self, world: World, method: str) -> None:
         world.held(method)
@@ -102,6 +107,7 @@ class TestTakeNotification:
         assert send(world, method, message) == BELIEVED
         assert world.auth().state is State.HELD
 
+    @SQLITE
     def test_a_waiting_one_before_leaves_it_open(self, world: World) -> None:
         world.wechat.behave("waiting")
         world.held("wechat")
@@ -113,6 +119,7 @@ class TestTakeNotification:
         send(world, "wechat", before)
         assert world.auth().state is State.HELD
 
+    @SQLITE
     @BOTH
     def test_another_amount_is_not_believed_and_is_a_case(self, world: World, method: str) -> None:
         lost(world, method)
@@ -122,6 +129,7 @@ class TestTakeNotification:
         assert world.auth().state is State.UNKNOWN
         assert world.cases() == [("amount_differs", "auth_1")]
 
+    @SQLITE
     def test_another_amount_after_the_fact_changes_nothing_and_is_a_case(self, world: World) -> None:
         world.held("wechat")
         send(world, "wechat", world.wechat.message("gxu", "auth_1", amount_minor=1))
@@ -139,6 +147,7 @@ class TestTakeNotification:
         assert world.auth().state is State.UNKNOWN
         assert world.cases() == [("amount_differs", f"wechat/{order_no('auth_1')}")]
 
+    @SQLITE
     def test_a_decline_is_taken_too(self, world: World) -> None:
         world.wechat.behave("waiting")
         world.held("wechat")
@@ -150,6 +159,7 @@ class TestTakeNotification:
         world.settle()
         assert_settled(world.db)
 
+    @SQLITE
     @BOTH
     @pytest.mark.parametrize("end", ["captured", "voided", "refunded"])
     def test_for_an_order_that_is_over_it_changes_nothing(self, world: World, method: str, end: str) -> None:
@@ -171,6 +181,7 @@ class TestTakeNotification:
         assert_settled(world.db)
         assert balance(world.db, f"provider_receivable/{method}") == world.at(method).owed_minor("gxu")
 
+    @SQLITE
     @BOTH
     def test_for_an_order_we_gave_up_it_is_undone_and_a_case(self, world: World, method: str) -> None:
         provider = world.at(method)
@@ -189,6 +200,7 @@ class TestTakeNotification:
         assert world.cases() == [("late_success", "auth_1")]
         assert_settled(world.db)
 
+    @SQLITE
     def test_a_success_after_a_decline_is_undone_and_a_case(self, world: World) -> None:
         world.wechat.behave("decline")
         world.held("wechat")
@@ -199,6 +211,7 @@ class TestTakeNotification:
         assert (world.auth().state, world.wechat.owed_minor("gxu")) == (State.DECLINED, 0)
         assert world.cases() == [("late_success", "auth_1")]
 
+    @SQLITE
     def test_about_an_unknown_order_it_is_a_case(self, world: World) -> None:
         world.held("wechat")
         world.wechat.orders["gxu", "auth_9"] = world.wechat.orders["gxu", "auth_1"]
@@ -207,6 +220,7 @@ class TestTakeNotification:
         assert stored(world) == [("n1", "unknown_order", 0)]
         assert world.cases() == [("statement_only", f"wechat/{order_no('auth_9')}")]
 
+    @SQLITE
     def test_an_order_of_another_method_is_unknown(self, world: World) -> None:
         lost(world, "wechat")
         world.provider.orders["gxu", "auth_1"] = world.wechat.orders["gxu", "auth_1"]
@@ -215,6 +229,7 @@ class TestTakeNotification:
         assert world.auth().state is State.UNKNOWN
         assert stored(world) == [("n1", "unknown_order", 0)]
 
+    @SQLITE
     def test_a_top_up_is_credited_once(self, world: World) -> None:
         world.provider.behave("lost_answer")
         service.top_up(world.db, world.providers, "gxu", "ch_1", "unionpay", 500, "request-0001", world.clock)
@@ -227,6 +242,7 @@ class TestTakeNotification:
             assert service.find_top_up(conn, "gxu", "tu_request-0001").state is TopUpState.SUCCEEDED
             assert service.wallet(conn, "gxu", "ch_1").posted_minor == 500
 
+    @SQLITE
     def test_a_refund_is_settled_by_it_and_not_again_by_asking(self, world: World) -> None:
         world.held("wechat")
         world.capture(200)
@@ -240,6 +256,7 @@ class TestTakeNotification:
         assert balance(world.db, "provider_receivable/wechat") == 200
         assert [verb for verb, _ in world.wechat.calls] == ["charge", "refund"]
 
+    @SQLITE
     def test_a_refund_over_another_amount_is_a_case_and_stays_owed(self, world: World) -> None:
         world.held("wechat")
         world.capture(200)

@@ -12,6 +12,9 @@ from tests.unit.backend.payments.conftest import WECHAT_CODE, World
 
 UNIONPAY_CODE = "6212345678901234567"
 
+#: Which rows are written is the same on both databases; `test_random_lives` and `test_service` look at both.
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 def bind(world: World, method: str = "unionpay", agreement: str = "agr_new") -> None:
     """Bind the payer."""

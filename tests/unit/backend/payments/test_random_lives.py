@@ -318,7 +318,7 @@ class TestRandomLives:
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=profile.max_examples // 10,
+                    max_examples=profile.max_examples // 15,
                     stateful_step_count=20,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
@@ -328,7 +328,7 @@ class TestRandomLives:
     def test_long_lives_agree_too(self, database: Database) -> None:
         profile = settings.default
         assert profile is not None
-        for seed in range(profile.max_examples // 6):
+        for seed in range(profile.max_examples // 12):
             machine = type("BoundMachine", (PaymentsMachine,), {"database": database, "tombstones": seed % 2 == 0})()
             try:
                 _live(machine, Random(seed))
@@ -340,7 +340,7 @@ class TestRandomLives:
 def _live(machine: PaymentsMachine, chance: Random) -> None:
     """Live through a long life in which more happens than goes wrong."""
     machine.start(chance.choice(METHODS), chance.choice(_NEW_ONES), is_sent=True)
-    for _ in range(45):
+    for number_of_act in range(45):
         number = chance.randrange(_LIVES_MAX)
         act = chance.choice(["start", "start", "finish", "finish", "refund", "work", "work", "work", "notify", "rest"])
         if act == "start":
@@ -359,5 +359,6 @@ def _live(machine: PaymentsMachine, chance: Random) -> None:
             chance.choice(
                 [machine.arrive, machine.arrive, machine.night, lambda: machine.top_up(chance.choice(_NEW_ONES))]
             )()
-        machine.the_books_say_what_the_model_says()
+        if number_of_act % 3 == 0:
+            machine.the_books_say_what_the_model_says()
     machine.teardown()

@@ -11,6 +11,7 @@ from backend.payments.service import Refund
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
 
+SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 METHODS = ["wallet", "unionpay", "wechat"]
 
 
@@ -47,6 +48,7 @@ class TestRequestRefund:
             assert balance(world.db, f"refunds_payable/{method}") == 0
         assert_settled(world.db)
 
+    @SQLITE
     @pytest.mark.parametrize("method", METHODS)
     def test_the_same_again_gives_back_once(self, world: World, method: str) -> None:
         captured(world, method)
@@ -57,6 +59,7 @@ class TestRequestRefund:
         assert world.refund(80).state == "done"
         assert balance(world.db, "water_revenue") == 120
 
+    @SQLITE
     @pytest.mark.parametrize("method", METHODS)
     def test_another_amount_under_its_id_is_refused(self, world: World, method: str) -> None:
         captured(world, method)
@@ -65,6 +68,7 @@ class TestRequestRefund:
         with pytest.raises(service.RefundDiffers):
             world.refund(81)
 
+    @SQLITE
     @pytest.mark.parametrize("method", METHODS)
     def test_no_more_than_was_captured(self, world: World, method: str) -> None:
         captured(world, method)
@@ -75,6 +79,7 @@ class TestRequestRefund:
         assert refused.value.details["refundable_minor"] == 50
         assert world.refund(50, "rf_3").amount_minor == 50
 
+    @SQLITE
     @pytest.mark.parametrize("method", METHODS)
     def test_what_was_not_captured_is_not_refunded(self, world: World, method: str) -> None:
         world.credit(1_000)
@@ -85,15 +90,18 @@ class TestRequestRefund:
         with pytest.raises(service.RefundExceedsCapture):
             world.refund(1)
 
+    @SQLITE
     @pytest.mark.parametrize("amount_minor", [0, -1])
     def test_a_refund_is_more_than_nothing(self, world: World, amount_minor: int) -> None:
         with pytest.raises(service.RefundAmountRefused):
             world.refund(amount_minor)
 
+    @SQLITE
     def test_an_unknown_authorization_is_told(self, world: World) -> None:
         with pytest.raises(service.AuthorizationUnknown):
             world.refund(1)
 
+    @SQLITE
     @pytest.mark.parametrize("method", ["unionpay", "wechat"])
     def test_a_refund_the_provider_refuses_stays_owed_and_is_a_case(self, world: World, method: str) -> None:
         captured(world, method)
@@ -107,6 +115,7 @@ class TestRequestRefund:
         with pytest.raises(service.RefundExceedsCapture):
             world.refund(121, "rf_2")
 
+    @SQLITE
     @pytest.mark.parametrize("behaviour", ["lost_request", "lost_answer", "late_request"])
     def test_a_lost_refund_is_asked_about_and_given_once(self, world: World, behaviour: str) -> None:
         captured(world, "unionpay")
@@ -119,6 +128,7 @@ class TestRequestRefund:
         assert found(world).state == "done"
         assert world.provider.owed_minor("gxu") == 120 == balance(world.db, "provider_receivable/unionpay")
 
+    @SQLITE
     def test_it_does_not_overtake_its_capture(self, world: World) -> None:
         world.held("unionpay")
         world.capture(200)
@@ -132,7 +142,7 @@ class TestRequestRefund:
         assert world.provider.owed_minor("gxu") == 120
 
     @pytest.mark.parametrize("method", METHODS)
-    @pytest.mark.parametrize("seed", [1, 2])
+    @pytest.mark.parametrize("seed", [1])
     def test_requests_at_once_never_exceed_what_was_captured(self, world: World, method: str, seed: int) -> None:
         chance = random.Random(seed)
         captured(world, method)
@@ -171,6 +181,7 @@ class TestRefunds:
 
 
 class TestRefund:
+    @SQLITE
     def test_what_is_not_there_is_unknown(self, world: World) -> None:
         with pytest.raises(service.RefundUnknown):
             found(world)

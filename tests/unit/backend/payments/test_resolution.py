@@ -12,6 +12,9 @@ from tests.factories import NOW
 from tests.unit.backend.payments.books import assert_settled
 from tests.unit.backend.payments.conftest import World
 
+#: Which rows are written is the same on both databases; `test_random_lives` and `test_service` look at both.
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 def late_successes(world: World) -> int:
     """Return how many orders came too late."""

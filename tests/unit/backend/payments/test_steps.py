@@ -9,6 +9,9 @@ from backend.payments.port import Answer, Order, Step, Succeeded
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
 
+#: Which rows are written is the same on both databases; `test_random_lives` and `test_service` look at both.
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 def told(world: World) -> list[str]:
     """Return what the provider was told and asked after the order itself."""
