@@ -83,3 +83,48 @@ class TestLoadConfig:
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigRefused, match=r"nowhere\.toml: cannot be read"):
             load_config(tmp_path / "nowhere.toml")
+
+
+class TestCare:
+    def config(self, tmp_path: Path, top: str = "", broker: str = "") -> Path:
+        key = public_text(Ed25519PrivateKey.generate().public_key())
+        path = tmp_path / "gateway.toml"
+        path.write_text(
+            f'tenant = "s"\ngateway = "g"\nstate_dir = "{tmp_path}"\n{top}\n'
+            f'[broker]\nhost = "h"\n{broker}\n[command_keys]\nk = "{key}"\n',
+            encoding="utf-8",
+        )
+        return path
+
+    def test_reads_certificate_backend_and_metrics(self, tmp_path: Path) -> None:
+        top = 'backend_url = "https://campus"\nmetrics_port = 9464'
+
+        config = load_config(self.config(tmp_path, top, 'ca = "/ca"\ncert = "/cert"\nkey = "/key"'))
+
+        assert (config.backend_url, config.metrics_port, config.broker_cert) == ("https://campus", 9464, Path("/cert"))
+        assert config.maps_dir == tmp_path / "register_maps"
+
+    def test_needs_none_of_them(self, tmp_path: Path) -> None:
+        config = load_config(self.config(tmp_path))
+
+        assert (config.backend_url, config.metrics_port, config.broker_cert) == ("", 0, None)
+
+    @pytest.mark.parametrize(
+        ("top", "broker", "word"),
+        [
+            ("", 'cert = "/cert"', "cert and key together"),
+            ("", 'key = "/key"', "cert and key together"),
+            ("backend_url = 5", "", "backend_url"),
+            ("metrics_port = 70000", "", "metrics_port"),
+        ],
+    )
+    def test_says_what_to_write(self, tmp_path: Path, top: str, broker: str, word: str) -> None:
+        with pytest.raises(ConfigRefused, match=word):
+            load_config(self.config(tmp_path, top, broker))
+
+    def test_names_a_file_that_is_no_text(self, tmp_path: Path) -> None:
+        path = tmp_path / "gateway.toml"
+        path.write_bytes(b"\xff\xfe")
+
+        with pytest.raises(ConfigRefused, match="UTF-8"):
+            load_config(path)
