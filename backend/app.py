@@ -31,6 +31,7 @@ from backend.web.routes import (
     entry,
     facilities,
     gate,
+    money,
     notify,
     student,
     water,
@@ -173,6 +174,7 @@ def create_app(backend: WebBackend | None = None, telemetry: TelemetrySource | N
     for module in (
         entry,
         student,
+        money,
         water,
         facilities,
         gate,

@@ -30,6 +30,7 @@ KINDS = frozenset(
         "statement_only",
         "overcharged",
         "dispute",
+        "top_up_missing",
     }
 )
 NOTE_CHARS_MIN = 5

@@ -9,11 +9,12 @@ when the provider has not heard of it.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from backend.db import Database
+from backend.errors import Conflict
 from backend.kit.clock import Clock
 from backend.payments import orders, queue_repository, steps
 from backend.payments.port import NOT_FOUND, Answer, Declined, Order, Provider, Step
@@ -21,6 +22,8 @@ from backend.payments.rules import ABANDON_AFTER, FIRST_QUERY_AFTER, Source, bac
 from backend.payments.types import Operation
 
 _INTENTS = ("authorize", "charge")
+#: How long a person who wants to know now must wait after the last question.
+ASK_AGAIN_AFTER = timedelta(seconds=10)
 
 
 def resolve_due(db: Database, providers: Mapping[str, Provider], *, clock: Clock, limit: int) -> int:
@@ -28,6 +31,29 @@ def resolve_due(db: Database, providers: Mapping[str, Provider], *, clock: Clock
     with db.read() as conn:
         due = queue_repository.due(conn, clock(), limit)
     return sum(_attempt(db, providers, operation, clock) for operation in due)
+
+
+class AskedJustNow(Conflict):
+    """The provider was asked a moment ago; its answer is not waited for twice."""
+
+    code = "asked_just_now"
+
+
+def ask_now(db: Database, providers: Mapping[str, Provider], tenant_id: str, order_id: str, *, clock: Clock) -> bool:
+    """
+    Return whether the provider was asked about an order just now, ahead of its turn; False when it is settled already.
+
+    :raises AskedJustNow: if it was asked, or the order sent, less than `ASK_AGAIN_AFTER` ago.
+    """
+    with db.write() as conn:
+        now = clock()
+        seen = queue_repository.find(conn, tenant_id, order_id)
+        if seen is None or seen.kind not in _INTENTS or seen.status != "pending":
+            return False
+        last = seen.asked_at or seen.sent_at or seen.created_at
+        if now - last < ASK_AGAIN_AFTER:
+            raise AskedJustNow(order_id=order_id)
+    return _attempt(db, providers, seen, clock)
 
 
 def _attempt(db: Database, providers: Mapping[str, Provider], seen: Operation, clock: Clock) -> bool:

@@ -47,8 +47,8 @@ from backend.payments.refunding import (
     refunds,
     request_refund,
 )
-from backend.payments.resolution import resolve_due
-from backend.payments.top_ups import find_top_up, top_up, top_ups
+from backend.payments.resolution import AskedJustNow, ask_now, resolve_due
+from backend.payments.top_ups import ReportTooEarly, find_top_up, question, report_missing, top_up, top_ups
 from backend.payments.types import Ack, Authorization, Operation, Part, Refund, State, TopUp, TopUpState
 from backend.payments.wallets import (
     Purse,
@@ -65,6 +65,7 @@ from backend.payments.wallets import (
 
 __all__ = [
     "Ack",
+    "AskedJustNow",
     "Authorization",
     "AuthorizationCaptured",
     "AuthorizationDiffers",
@@ -85,11 +86,13 @@ __all__ = [
     "RefundDiffers",
     "RefundExceedsCapture",
     "RefundUnknown",
+    "ReportTooEarly",
     "State",
     "TopUp",
     "TopUpState",
     "TransferDiffers",
     "Wallet",
+    "ask_now",
     "authorization",
     "bind_payer",
     "capture",
@@ -110,10 +113,12 @@ __all__ = [
     "purse_account",
     "purse_entries",
     "purses",
+    "question",
     "record_overrun",
     "refund",
     "refundable_minor",
     "refunds",
+    "report_missing",
     "request_refund",
     "resolve_due",
     "resolve_from_statements",

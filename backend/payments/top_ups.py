@@ -2,20 +2,23 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from backend.db import Database
 from backend.errors import BackendError, Conflict, NotFound
 from backend.kit.clock import Clock
-from backend.payments import orders, payers, queue_repository, repository
+from backend.payments import cases, orders, payers, queue_repository, repository
 from backend.payments.capabilities import MATRIX
 from backend.payments.port import Provider
 from backend.payments.rules import FIRST_QUERY_AFTER, Source
-from backend.payments.types import TopUp, TopUpState
+from backend.payments.types import Operation, TopUp, TopUpState
 
 TOP_UP_MINOR_MIN = 100
 TOP_UP_MINOR_MAX = 50_000
+#: From when on a person looks at a top-up that nobody knows the fate of, if its owner asks for it.
+REPORT_AFTER = timedelta(minutes=10)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -143,3 +146,45 @@ def find_top_up(conn: Connection, tenant_id: str, top_up_id: str) -> TopUp:
 def top_ups(conn: Connection, tenant_id: str, cardholder_id: str, limit: int) -> list[TopUp]:
     """Return a cardholder's newest top-ups, newest first."""
     return repository.top_ups_of(conn, tenant_id, cardholder_id, limit)
+
+
+def question(conn: Connection, tenant_id: str, top_up_id: str) -> Operation | None:
+    """Return what is being asked about a top-up: when last, when next, what was answered; None when there is none."""
+    return queue_repository.find(conn, tenant_id, top_up_id)
+
+
+class ReportTooEarly(Conflict):
+    """Most answers come by themselves within minutes; after that a person looks."""
+
+    code = "report_too_early"
+
+
+def report_missing(conn: Connection, tenant_id: str, top_up_id: str, now: datetime) -> cases.Case | None:
+    """
+    Return the case about a top-up that does not arrive, opened once; None when it was settled meanwhile.
+
+    :raises TopUpUnknown: if there is no such top-up.
+    :raises ReportTooEarly: less than `REPORT_AFTER` after it was made.
+    """
+    found = find_top_up(conn, tenant_id, top_up_id)
+    if found.state is not TopUpState.CHECKING:
+        return None
+    if now - found.created_at < REPORT_AFTER:
+        raise ReportTooEarly(top_up_id=top_up_id)
+    asked = question(conn, tenant_id, top_up_id)
+    evidence = {
+        "method": found.method,
+        "cardholder_id": found.cardholder_id,
+        "number": asked.number if asked is not None else "",
+        "answer": asked.answer if asked is not None else "",
+        "attempts": asked.attempts if asked is not None else 0,
+    }
+    return cases.open_case(
+        conn,
+        tenant_id=tenant_id,
+        kind="top_up_missing",
+        subject_id=top_up_id,
+        amount_minor=found.amount_minor,
+        evidence=evidence,
+        now=now,
+    )

@@ -9,7 +9,7 @@ from backend.errors import Conflict
 from backend.ledger import chart
 from backend.ledger import service as ledger
 from backend.ledger.rules import Code, TransferKind, TransferRequest
-from backend.ledger.service import StatementLine
+from backend.ledger.service import Place, StatementLine
 from backend.payments.postings import PURSE_KINDS
 from backend.payments.rules import SPEND_ORDER
 
@@ -61,9 +61,11 @@ def wallet(conn: Connection, tenant_id: str, cardholder_id: str) -> Wallet:
     )
 
 
-def purse_entries(conn: Connection, tenant_id: str, cardholder_id: str, purse: str, limit: int) -> list[StatementLine]:
-    """Return one purse's newest movements, newest first; plus means more in the purse."""
-    return ledger.statement(conn, tenant_id, purse_account(purse, cardholder_id), limit)
+def purse_entries(
+    conn: Connection, tenant_id: str, cardholder_id: str, purse: str, limit: int, *, before: Place | None = None
+) -> list[StatementLine]:
+    """Return a purse's newest movements, or those before a place, newest first; plus means more in the purse."""
+    return ledger.statement(conn, tenant_id, purse_account(purse, cardholder_id), limit, before=before)
 
 
 def wallet_entries(conn: Connection, tenant_id: str, cardholder_id: str, limit: int) -> list[StatementLine]:

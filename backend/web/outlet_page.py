@@ -70,6 +70,8 @@ class Offer:
     volume_limit_ml: int
     obstacle: BackendError | None
     request_id: str
+    #: what a method that cannot hold takes at the start
+    deposit_minor: int
     #: the method that is ticked at first: the wallet while it covers the smallest shower, else the brand in force
     suggested: str
 
@@ -152,7 +154,7 @@ def offer(conn: Connection, outlet: Outlet, person: Cardholder, now: datetime) -
     )
     latest = water_sessions.history(conn, person.tenant_id, person.cardholder_id, 1)
     tariff: TariffVersion | None = None
-    worst, limit = 0, 0
+    worst, limit, deposit = 0, 0, 0
     others = sorted(
         (method for method in methods if method.accepted and method.method != water_sessions.WALLET),
         key=lambda method: not method.preferred,
@@ -165,15 +167,16 @@ def offer(conn: Connection, outlet: Outlet, person: Cardholder, now: datetime) -
     except tariffs.TariffMissing as missing:
         obstacle = obstacle or missing
     else:
+        deposit = tariff_rules.worst_case_minor(tariff)
         plan = tariff_rules.plan(tariff, available_minor=wallet.available_minor)
-        worst = plan.hold_minor if plan is not None else tariff_rules.worst_case_minor(tariff)
+        worst = plan.hold_minor if plan is not None else deposit
         limit = plan.volume_limit_ml if plan is not None else tariff.volume_limit_ml
         if plan is None and not others:
             obstacle = obstacle or water_sessions.InsufficientFunds()
         if plan is None and others:
             suggested = others[0].method
     token = request_id(person, device.device_id, latest[0] if latest else None)
-    return Offer(tariff, wallet, tuple(methods), worst, limit, obstacle, token, suggested)
+    return Offer(tariff, wallet, tuple(methods), worst, limit, obstacle, token, deposit, suggested)
 
 
 def figures(hub: LiveHub, session: WaterSession, tariff: TariffVersion, now: datetime) -> Figures:

@@ -32,6 +32,10 @@ class Said:
     next: str
 
 
+#: details that stand in a refusal's words as they are
+_PLAIN = frozenset({"account_id", "chars_max", "chars_min", "count", "days", "field", "line"})
+
+
 def _environment(language: str, statics: str) -> Environment:
     env = Environment(
         loader=PackageLoader("backend.web", "templates"),
@@ -65,6 +69,10 @@ def _fill(details: dict[str, Any], language: str, message: str) -> dict[str, str
         elif name == "role" and value:
             listed = [words.word("role", role, language) for role in str(value).split(",")]
             filled[f"role_{language}"] = ("或" if language == "zh" else " or ").join(listed)
+        elif name.endswith("_minor") and isinstance(value, int):
+            filled[name] = formats.money(value)
+        elif name in _PLAIN and value is not None:
+            filled[name] = str(value)
         elif name.endswith("_ms") and value is not None:
             filled[f"{name.removesuffix('_ms')}_{language}"] = formats.moment(from_epoch_ms(int(value)))
     return filled

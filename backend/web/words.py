@@ -137,6 +137,58 @@ ENTRY: dict[str, Pair] = {
     "opening": ("期初余额", "Opening balance"),
     "hold": ("预授权", "Hold"),
     "capture": ("扣费", "Charge"),
+    "refund": ("退款", "Refund"),
+    "top-up": ("充值", "Top-up"),
+    "cash top-up": ("现金充值", "Cash top-up"),
+    "entry by finance": ("财务入账", "Entry by finance"),
+    "payout": ("结清支付", "Payout"),
+    "between purses": ("钱包间转账", "Between purses"),
+    "other": ("其他", "Other"),
+}
+PURSE: dict[str, Pair] = {
+    "wallet": ("校园钱包", "Campus wallet"),
+    "subsidy": ("补助", "Subsidy"),
+    "voucher": ("代金券", "Vouchers"),
+    "unionpay": METHOD["unionpay"],
+    "alipay": METHOD["alipay"],
+    "wechat": METHOD["wechat"],
+}
+TOP_UP: dict[str, Pair] = {
+    "checking": ("待确认", "Not confirmed"),
+    "succeeded": ("已到账", "Arrived"),
+    "declined": ("未扣款", "Declined"),
+}
+REFUND: dict[str, Pair] = {
+    "requested": ("退款中", "on its way"),
+    "done": ("已退回", "given back"),
+    "refused": ("渠道拒绝，改由财务退还", "refused by the provider: finance pays it"),
+}
+DISPUTE: dict[str, Pair] = {
+    "open": ("财务正在查看", "Finance is looking at it"),
+    "upheld": ("认可，等待第二人批准退款", "Upheld: the refund awaits a second person"),
+    "refunded": ("已退款", "Refunded"),
+    "rejected": ("未认可", "Not upheld"),
+}
+DISPUTE_REASON: dict[str, Pair] = {
+    "no_water": ("没有出水", "No water came"),
+    "wrong_amount": ("金额不对", "The amount is wrong"),
+    "not_me": ("不是我用的", "It was not me"),
+    "too_cold": ("水太凉", "The water was cold"),
+    "other": ("其他", "Something else"),
+}
+OBSTACLE: dict[str, Pair] = {
+    "session_open": ("用水还没有结束：请先停水并等结算", "A shower has not ended: stop it and wait for the bill"),
+    "payment_unknown": ("有一笔付款结果待确认：会自动了结", "A payment is not confirmed yet: it settles by itself"),
+    "top_up_checking": ("有一笔充值待确认：会自动了结", "A top-up is not confirmed yet: it settles by itself"),
+    "money_held": ("还有预授权未释放：请稍候", "Money is still held: wait a moment"),
+    "refund_open": ("有退款在途：请等到账", "A refund is on its way: wait until it arrives"),
+    "dispute_open": ("有申诉未处理完：请等财务答复", "A dispute is open: wait for finance's answer"),
+    "entry_open": ("财务有一笔入账待批准", "An entry by finance awaits approval"),
+}
+PAYOUT: dict[str, Pair] = {
+    "waiting": ("结清已提议，等待批准", "Payout proposed, awaiting approval"),
+    "payable": ("结清未获批准，款项为您保留", "Payout not approved; the money is kept for you"),
+    "paid": ("已结清支付", "Paid out"),
 }
 CAUSE: dict[str, Pair] = {
     "register_gap": ("水表读数不连续", "Gap in the meter register"),
@@ -189,6 +241,13 @@ GROUPS: dict[str, dict[str, Pair]] = {
     "scenario": SCENARIO,
     "passage": PASSAGE,
     "entry": ENTRY,
+    "purse": PURSE,
+    "top_up": TOP_UP,
+    "refund": REFUND,
+    "dispute": DISPUTE,
+    "dispute_reason": DISPUTE_REASON,
+    "obstacle": OBSTACLE,
+    "payout": PAYOUT,
     "cause": CAUSE,
     "exemption": EXEMPTION,
 }

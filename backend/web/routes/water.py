@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from backend.cardholders.types import SignIn
 from backend.errors import BackendError
 from backend.payments import service as payments
+from backend.payments.capabilities import MATRIX
 from backend.tariffs import service as tariffs
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import StartRequest, WaterSession
@@ -65,6 +66,8 @@ def _idle(
         said=say(shown, language) if shown is not None else None,
         is_blocked=offer.obstacle is not None,
         chosen=chosen if chosen in accepted else offer.suggested,
+        deposits=[method for method in accepted if payments.is_deposit(method)],
+        takes_code=any(MATRIX[method].needs_code for method in accepted),
     )
 
 
