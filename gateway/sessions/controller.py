@@ -14,6 +14,7 @@ import msgspec
 from gateway.contract.commands import CloseValve, OpenValve
 from gateway.contract.events import RefusalCode, StopReason, ValveOpened
 from gateway.contract.faults import BLOCKING
+from gateway.devices.drivers import OPENABLE
 from gateway.devices.ports import CannotSay, CommandFailed, OutletStatus
 from gateway.kit import new_id, new_u32
 from gateway.modbus.bus import BusError, NoAnswer, NotTried, Priority
@@ -32,8 +33,6 @@ READ_BACK_TRIES = 40
 READ_BACK_PAUSE_S = 0.025
 PREDECESSOR_WAIT_S = 8.0
 
-#: dead-man classes under which paid water may run unattended
-SAFE_DEADMAN = frozenset({"lease"})
 #: records a session still needs in the journal: opened, ended, and a fault with its end
 RECORDS_PER_SESSION = 4
 
@@ -42,6 +41,7 @@ _REFUSALS = {
     "EXPIRED": RefusalCode.EXPIRED,
     "LOG_FULL": RefusalCode.DEVICE_FAULT,
     "FAULTED": RefusalCode.DEVICE_FAULT,
+    "UNSAFE_DEVICE": RefusalCode.UNSAFE_DEVICE,
 }
 
 
@@ -111,7 +111,7 @@ class OutletController(OutletWatch):
         health = self._in.registry.device(self.device_id)
         if self.stopping:
             return RefusalCode.BUSY, "the gateway is shutting down"
-        if self._outlet.deadman not in SAFE_DEADMAN:
+        if self._outlet.deadman not in OPENABLE:
             return RefusalCode.UNSAFE_DEVICE, f"its dead-man class is {self._outlet.deadman}"
         if self.is_broken:
             return RefusalCode.DEVICE_FAULT, health.evidence

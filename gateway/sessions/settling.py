@@ -51,8 +51,9 @@ def _ended(session: SessionMemory, record: LogRecord, event_id: str, now_ms: int
         k_factor_pulses_per_m3=session.k_factor_pulses_per_m3,
         temperature_decidegc=record.temperature_decidegc,
         duration_s=max(0, duration_s),
-        device_log_sequence=record.sequence,
+        device_log_sequence=record.sequence if record.evidence == "device_log" else None,
         device_boot_id=record.boot_id,
+        evidence=record.evidence,
     )
 
 
