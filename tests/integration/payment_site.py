@@ -76,11 +76,12 @@ class _Once(httpx.SyncByteStream):
 
 
 class Net(httpx.BaseTransport):
-    """The network between them. Refuses, garbles or cuts short the next call of a kind, and swallows questions."""
+    """The network between them. Refuses, garbles, holds or cuts short the next call of a kind, swallows questions."""
 
     def __init__(self, real: httpx.BaseTransport) -> None:
         self._real = real
         self._attacks: deque[tuple[str, str]] = deque()
+        self._late: list[httpx.Request] = []
         self.questions_down = False
         #: Every call that went out, in order.
         self.calls: list[str] = []
@@ -88,11 +89,18 @@ class Net(httpx.BaseTransport):
     def forget(self) -> None:
         """Carry everything again, and count from here."""
         self._attacks.clear()
+        self._late.clear()
         self.questions_down = False
         self.calls.clear()
 
+    def deliver_late(self) -> None:
+        """Let the requests that were held arrive now."""
+        late, self._late = self._late, []
+        for request in late:
+            self._real.handle_request(request).read()
+
     def attack(self, call: str, how: str) -> None:
-        """Spoil the next call of a kind: `refuse`, `short` (time out soon) or `garble` (break the answer)."""
+        """Spoil the next call of a kind: `refuse`, `short` (time out soon), `garble` (break the answer) or `late`."""
         self._attacks.append((call, how))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -105,8 +113,11 @@ class Net(httpx.BaseTransport):
         if how == "refuse":
             raise httpx.ConnectError("refused", request=request)
         self.calls.append(call)
+        if how == "late":
+            self._late.append(request)
+            raise httpx.ReadTimeout("still under way", request=request)
         if how == "short":
-            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), _SHORT_S)
+            request.extensions["timeout"] = {**request.extensions["timeout"], "read": _SHORT_S}
         answer = self._real.handle_request(request)
         if how != "garble":
             return answer
@@ -371,18 +382,11 @@ class School:
                     attempt.result()
         self.move_to(end)
 
-    def wait_until_idle(self) -> None:
-        """Wait until no call is under way at the provider."""
-        self._wait_for_none("in_flight")
-
     def wait_until_notified(self) -> None:
         """Wait until the provider has sent its notifications."""
-        self._wait_for_none("notifying")
-
-    def _wait_for_none(self, what: str) -> None:
         until = time.monotonic() + 20
-        while self.site.books()[what]:
-            assert time.monotonic() < until, f"still {what}"
+        while self.site.books()["notifying"]:
+            assert time.monotonic() < until, "notifications are still under way"
             time.sleep(0.01)
 
     def deliver(self) -> list[int]:

@@ -65,7 +65,7 @@ def arm(school: School, method: str, number: str, call: str, point: str, *, took
     else:
         school.net.attack(call, {"refused": "refuse", "sent": "short", "received": "garble"}[point])
     if point == "sent":
-        school.site.script(number, "timeout_after" if took else "timeout_before", verb=call, seconds=0.4)
+        school.site.script(number, "timeout_after" if took else "timeout_before", verb=call, seconds=2)
     elif point in ("received", "before_commit") and not took:
         school.site.script(number, "decline", verb=call)
 

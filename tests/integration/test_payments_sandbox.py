@@ -45,8 +45,7 @@ def verb_of(method: str) -> str:
 
 def arrive_late(school: School, method: str, auth_id: str) -> None:
     """Authorize with a request that is still under way when its time is over."""
-    school.site.script(auth_id, "delay", verb=verb_of(method), seconds=1.2)
-    school.net.attack(verb_of(method), "short")
+    school.net.attack(verb_of(method), "late")
     assert school.authorize(auth_id, method).state is State.UNKNOWN
 
 
@@ -64,7 +63,7 @@ class TestLateOrders:
         auth_id = f"auth_{school.name}_late"
         arrive_late(school, method, auth_id)
 
-        school.wait_until_idle()
+        school.net.deliver_late()
         school.settle(timedelta(minutes=2))
 
         assert school.auth(auth_id).state is State.HELD
@@ -81,7 +80,7 @@ class TestLateOrders:
 
         school.settle(timedelta(seconds=50), workers)
         assert school.auth(auth_id).state is State.DECLINED
-        school.wait_until_idle()
+        school.net.deliver_late()
         school.settle(2 * DAY, workers)
 
         assert school.auth(auth_id).state is State.DECLINED
@@ -154,7 +153,7 @@ class TestRefunds:
                     reason="cold",
                     now=school.now,
                 )
-        school.site.script(f"rf_{school.name}_0.refund", "timeout_after", verb="refund", seconds=0.4)
+        school.site.script(f"rf_{school.name}_0.refund", "timeout_after", verb="refund", seconds=2)
         school.net.attack("refund", "short")
 
         school.settle(timedelta(hours=1))
@@ -203,7 +202,7 @@ class TestNotifications:
     ) -> None:
         auth_id = f"auth_{school.name}_lie"
         school.site.script(auth_id, "notify_none", verb=verb_of(method))
-        school.site.script(auth_id, "timeout_after", verb=verb_of(method), seconds=0.4)
+        school.site.script(auth_id, "timeout_after", verb=verb_of(method), seconds=2)
         school.net.attack(verb_of(method), "short")
         assert school.authorize(auth_id, method).state is State.UNKNOWN
 
@@ -233,7 +232,7 @@ class TestProviderDown:
     def test_new_orders_are_declined_and_old_ones_survive_the_restart(self, database: Database, tmp_path: Path) -> None:
         with running_site(Sandbox(tmp_path), NOW) as site:
             school = School(database, site)
-            site.script("auth_lost0001", "timeout_after", verb="authorize", seconds=0.4)
+            site.script("auth_lost0001", "timeout_after", verb="authorize", seconds=2)
             school.net.attack("authorize", "short")
             assert school.authorize("auth_lost0001", "unionpay").state is State.UNKNOWN
             assert school.authorize("auth_held0001", "alipay").state is State.HELD
