@@ -97,13 +97,16 @@ def judge(answer: Answer, *, amount_minor: int, source: Source, sent_at: datetim
     """
     Return what an answer means for an order that is still open.
 
-    A success over another amount is not ours to believe.
+    A success over another amount is not ours to believe. What is in no statement was not taken so far; it is given up,
+    so that it cannot be taken later either.
     """
     if isinstance(answer, Succeeded):
         if answer.status in _TAKEN:
             return Verdict.TAKE if answer.amount_minor == amount_minor else Verdict.DIFFERS
         return Verdict.DECLINE
     if isinstance(answer, Declined):
+        if source is Source.STATEMENT:
+            return Verdict.GIVE_UP
         if source is not Source.CALL and answer.reason == NOT_FOUND:
             return Verdict.GIVE_UP if now - sent_at >= GIVE_UP_AFTER else Verdict.WAIT
         return Verdict.DECLINE

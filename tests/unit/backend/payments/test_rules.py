@@ -26,7 +26,6 @@ class TestJudge:
             (Succeeded("held", 30_000), Verdict.DIFFERS),
             (Succeeded("voided", 300), Verdict.DECLINE),
             (Succeeded("refunded", 300), Verdict.DECLINE),
-            (Declined("no_money"), Verdict.DECLINE),
             (Unknown("timeout"), Verdict.WAIT),
         ],
     )
@@ -36,6 +35,7 @@ class TestJudge:
     @pytest.mark.parametrize(
         ("source", "after", "verdict"),
         [
+            (Source.STATEMENT, timedelta(0), Verdict.GIVE_UP),
             (Source.CALL, timedelta(0), Verdict.DECLINE),
             (Source.QUERY, timedelta(seconds=44), Verdict.WAIT),
             (Source.QUERY, timedelta(seconds=45), Verdict.GIVE_UP),
@@ -47,6 +47,13 @@ class TestJudge:
         found = rules.judge(Declined(NOT_FOUND), amount_minor=300, source=source, sent_at=NOW, now=NOW + after)
 
         assert found is verdict
+
+
+    @pytest.mark.parametrize("source", [Source.CALL, Source.QUERY, Source.NOTIFICATION])
+    def test_a_provider_that_declines_is_believed(self, source: Source) -> None:
+        found = rules.judge(Declined("no_money"), amount_minor=300, source=source, sent_at=NOW, now=NOW)
+
+        assert found is Verdict.DECLINE
 
 
 class TestIsPayerCode:
