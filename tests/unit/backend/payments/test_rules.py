@@ -48,7 +48,6 @@ class TestJudge:
 
         assert found is verdict
 
-
     @pytest.mark.parametrize("source", [Source.CALL, Source.QUERY, Source.NOTIFICATION])
     def test_a_provider_that_declines_is_believed(self, source: Source) -> None:
         found = rules.judge(Declined("no_money"), amount_minor=300, source=source, sent_at=NOW, now=NOW)
