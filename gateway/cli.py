@@ -40,6 +40,14 @@ def _set_up_logging(level: str) -> None:
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
 
+def _say_results_only() -> None:
+    """Keep warnings of the parts a command uses off the terminal: it says itself what it found."""
+    for name in ("gateway", "pymodbus"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="campustap-gateway", description="The edge of CampusTap.")
@@ -47,7 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (init, running, doctor, scan, watch):
         command.add_to(commands)
     given = parser.parse_args(arguments)
-    _set_up_logging(getattr(given, "log_level", "CRITICAL"))
+    if "log_level" in given:
+        _set_up_logging(given.log_level)
+    else:
+        _say_results_only()
     try:
         status: int = given.run(given)
     except (ConfigRefused, InitRefused, EnrollmentFailed, ScanRefused) as error:
