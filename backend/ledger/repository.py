@@ -17,7 +17,7 @@ from backend.db.insert import insert_once
 from backend.kit.clock import epoch_ms, from_epoch_ms
 from backend.ledger.memory import Memory
 from backend.ledger.models import accounts, books, transfers
-from backend.ledger.repository_statements import LEFT, MOVED, NEW, WANTED, statements
+from backend.ledger.repository_statements import LEFT, MOVED, MOVING, NEW, WANTED, statements
 from backend.ledger.rules import Account, Decision, Rows, Transfer, TransferKind, TransferRequest
 
 _LONG_AGO = from_epoch_ms(0)
@@ -135,18 +135,28 @@ def store(conn: Connection, tenant_id: str, before: Books, known: Rows, decision
     rows = _rows(decision.transfers, before.last_number)
     conn.execute(statements(dialect)["insert"], {"tenant": tenant_id, **NEW.given(dialect, rows)})
     open_accounts(conn, tenant_id, [one for one in decision.accounts if one.account_id not in known.accounts])
-    moved = [
-        (a.account_id, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version)
-        for a in decision.accounts
-        if a.account_id in known.accounts
-    ]
-    done = conn.execute(statements(dialect)["move"], {"tenant": tenant_id, **MOVED.given(dialect, moved)})
-    assert done.rowcount == len(moved), "an account went away under the writer's lock"
+    _move(conn, tenant_id, [one for one in decision.accounts if one.account_id in known.accounts])
     earliest = min((one.expires_at for one in decision.transfers if one.expires_at is not None), default=None)
     expired_to = before.expired_to
     if earliest is not None and epoch_ms(earliest) <= epoch_ms(expired_to):
         expired_to = from_epoch_ms(epoch_ms(earliest) - 1)
     set_books(conn, tenant_id, Books(before.last_number + len(rows), expired_to, stamp))
+
+
+def _move(conn: Connection, tenant_id: str, moved: Sequence[Account]) -> None:
+    dialect = conn.dialect.name
+    rows = [
+        (a.account_id, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version) for a in moved
+    ]
+    if dialect == "postgresql":
+        done = conn.execute(statements(dialect)["move"], {"tenant": tenant_id, **MOVED.given(dialect, rows)})
+    elif rows:  # SQLite cannot be told to look accounts up by the rows given: it would try all with all
+        names = ("moved_account_id", *(f"new_{name}" for name in MOVING))
+        many = [{"tenant": tenant_id, **dict(zip(names, row, strict=True))} for row in rows]
+        done = conn.execute(statements(dialect)["move one"], many)
+    else:
+        return
+    assert done.rowcount == len(moved), "an account went away under the writer's lock"
 
 
 def _rows(made: Sequence[Transfer], last_number: int) -> list[tuple[str | int | None, ...]]:

@@ -57,14 +57,12 @@ def statements(dialect: str) -> dict[str, Any]:
             expired_to=bindparam("new_expired_to", type_=UtcDateTime()),
             stamp=bindparam("new_stamp"),
         ),
-        "accounts": select(*ACCOUNT).select_from(
-            wanted.join(accounts, (accounts.c.tenant_id == tenant) & (accounts.c.account_id == wanted.c.key))
+        "accounts": select(*ACCOUNT).where(
+            accounts.c.tenant_id == tenant, accounts.c.account_id.in_(select(wanted.c.key))
         ),
-        "transfers": select(*TRANSFER, _resolution.c.transfer_id.label("resolved_by")).select_from(
-            wanted.join(
-                transfers, (transfers.c.tenant_id == tenant) & (transfers.c.transfer_id == wanted.c.key)
-            ).outerjoin(_resolution, of_hold)
-        ),
+        "transfers": select(*TRANSFER, _resolution.c.transfer_id.label("resolved_by"))
+        .select_from(transfers.outerjoin(_resolution, of_hold))
+        .where(transfers.c.tenant_id == tenant, transfers.c.transfer_id.in_(select(wanted.c.key))),
         "insert": insert(transfers).from_select(
             ["tenant_id", *NEW.columns],
             select(tenant.label("tenant_id"), *(new.c[name] for name in NEW.columns)),
@@ -72,6 +70,9 @@ def statements(dialect: str) -> dict[str, Any]:
         "move": update(accounts)
         .values({name: moved.c[name] for name in MOVING})
         .where(accounts.c.tenant_id == tenant, accounts.c.account_id == moved.c.account_id),
+        "move one": update(accounts)
+        .values({name: bindparam(f"new_{name}") for name in MOVING})
+        .where(accounts.c.tenant_id == tenant, accounts.c.account_id == bindparam("moved_account_id")),
         "add residues": leaving.on_conflict_do_update(
             index_elements=["tenant_id", "account_id", "reference"],
             set_={"residue_minor": residues.c.residue_minor + leaving.excluded.residue_minor},
