@@ -35,6 +35,13 @@ class TestParts:
 
         assert _content("x.zip", zipped(members, encoding="gbk", method=method)) == list(members.items())
 
+    def test_believes_the_utf_8_flag(self) -> None:
+        packed = bytearray(zipped({"é": TEXT}, encoding="utf-8"))
+        packed[7] |= 8
+        packed[packed.index(b"PK\x01\x02") + 9] |= 8
+
+        assert _content("x.zip", bytes(packed)) == [("é", TEXT)]
+
     def test_reads_a_part_again(self) -> None:
         (part,) = parts("x.zip", zipped({"a": TEXT}), encoding="gbk")
 
