@@ -22,7 +22,8 @@ from backend.db import Database
 from backend.payments.service import State, TopUpState
 from tests.factories import NOW
 from tests.fakes.sandbox_process import Sandbox
-from tests.integration.payment_site import Crash, School, Site, running_site
+from tests.integration.payment_net import Crash
+from tests.integration.payment_site import School, Site, running_site
 
 POINTS = [
     ("before_send", False),

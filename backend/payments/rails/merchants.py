@@ -85,7 +85,7 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.toml = path / "merchant.toml"
+        self.toml = path.joinpath("merchant.toml")
         try:
             self._fields: dict[str, Any] = tomllib.loads(self._read("merchant.toml").decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -106,23 +106,25 @@ class _Folder:
     def secret(self, name: str) -> bytes:
         value = self._read(name).strip()
         if not value:
-            raise MerchantFileWrong(self.path / name, "is empty")
+            raise MerchantFileWrong(self.path.joinpath(name), "is empty")
         return value
 
     def private_key(self, name: str) -> RSAPrivateKey:
         try:
             key = load_pem_private_key(self._read(name), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise MerchantFileWrong(self.path / name, "is not a private key in PEM without a password") from error
+            raise MerchantFileWrong(
+                self.path.joinpath(name), "is not a private key in PEM, or has a password"
+            ) from error
         if not isinstance(key, RSAPrivateKey) or key.key_size < _KEY_BITS_MIN:
-            raise MerchantFileWrong(self.path / name, f"must be an RSA key of at least {_KEY_BITS_MIN} bits")
+            raise MerchantFileWrong(self.path.joinpath(name), f"must be an RSA key of at least {_KEY_BITS_MIN} bits")
         return key
 
     def public_key(self, name: str) -> RSAPublicKey:
         try:
             key = load_pem_public_key(self._read(name))
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise MerchantFileWrong(self.path / name, "is not a public key in PEM") from error
+            raise MerchantFileWrong(self.path.joinpath(name), "is not a public key in PEM") from error
         return self._checked(name, key)
 
     def certificate(self, name: str) -> tuple[int, RSAPublicKey]:
@@ -130,18 +132,18 @@ class _Folder:
             certificate = x509.load_pem_x509_certificate(self._read(name))
             return certificate.serial_number, self._checked(name, certificate.public_key())
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise MerchantFileWrong(self.path / name, "is not a certificate in PEM") from error
+            raise MerchantFileWrong(self.path.joinpath(name), "is not a certificate in PEM") from error
 
     def _checked(self, name: str, key: object) -> RSAPublicKey:
         if not isinstance(key, RSAPublicKey) or key.key_size < _KEY_BITS_MIN:
-            raise MerchantFileWrong(self.path / name, f"must be an RSA key of at least {_KEY_BITS_MIN} bits")
+            raise MerchantFileWrong(self.path.joinpath(name), f"must be an RSA key of at least {_KEY_BITS_MIN} bits")
         return key
 
     def _read(self, name: str) -> bytes:
         try:
-            return (self.path / name).read_bytes()
+            return self.path.joinpath(name).read_bytes()
         except OSError as error:
-            raise MerchantFileWrong(self.path / name, f"cannot be read: {error.strerror}") from error
+            raise MerchantFileWrong(self.path.joinpath(name), f"cannot be read: {error.strerror}") from error
 
 
 def load_unionpay(folder: Path) -> UnionPayMerchant:
@@ -162,7 +164,7 @@ def load_unionpay(folder: Path) -> UnionPayMerchant:
         raise MerchantFileWrong(read.toml, "is not the decimal serial of merchant.cert.pem", field="cert_id")
     key = read.private_key("merchant.key.pem")
     if key.public_key() != public_key:
-        raise MerchantFileWrong(folder / "merchant.key.pem", "is not the key of merchant.cert.pem")
+        raise MerchantFileWrong(folder.joinpath("merchant.key.pem"), "is not the key of merchant.cert.pem")
     _, provider_key = read.certificate("provider.cert.pem")
     return UnionPayMerchant(url, mer_id, sign_method, cert_id, key, provider_key, b"")
 
@@ -192,7 +194,7 @@ def load_wechat(folder: Path) -> WeChatMerchant:
     read = _Folder(folder)
     apiv3_key = read.secret("apiv3.key")
     if len(apiv3_key) != _APIV3_KEY_BYTES:
-        raise MerchantFileWrong(folder / "apiv3.key", f"must be {_APIV3_KEY_BYTES} characters")
+        raise MerchantFileWrong(folder.joinpath("apiv3.key"), f"must be {_APIV3_KEY_BYTES} characters")
     return WeChatMerchant(
         url=read.field("url"),
         mch_id=read.field("mch_id"),
@@ -210,7 +212,7 @@ class Merchants(Generic[M]):
 
     def __init__(self, method: str, secrets_dir: Path, load: Callable[[Path], M], *, provider_url: str = "") -> None:
         self._method = method
-        self._folder = secrets_dir / "providers"
+        self._folder = secrets_dir.joinpath("providers")
         self._load: Callable[[Path], M] = load
         self._url = f"{provider_url.rstrip('/')}/{method}" if provider_url else ""
         self._loaded: dict[str, M] = {}
@@ -223,7 +225,7 @@ class Merchants(Generic[M]):
                 return self._loaded[tenant_id]
             if not _TENANT.fullmatch(tenant_id):
                 return NOT_CONFIGURED
-            folder = self._folder / tenant_id / self._method
+            folder = self._folder.joinpath(tenant_id, self._method)
             if not folder.is_dir():
                 return NOT_CONFIGURED
             try:
