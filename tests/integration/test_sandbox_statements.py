@@ -41,7 +41,14 @@ class Played:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """Play a day at all three brands, with declines and lost requests between, and yield what it was."""
     sandbox = Sandbox(tmp_path_factory.mktemp("provider"))
-    sandbox.start()
+    try:
+        sandbox.start()
+        yield _play(sandbox)
+    finally:
+        sandbox.kill()
+
+
+def _play(sandbox: Sandbox) -> Played:
     sandbox.merchant(TENANT)
     sandbox.set_clock(NOON.isoformat())
     built = providers.build(
@@ -56,8 +63,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     sandbox.adjust("charge_unionpay_2", -99)
     sandbox.adjust("charge_unionpay_3", 40)
     sandbox.set_clock(NOON.isoformat())
-    yield day
-    sandbox.kill()
+    return day
 
 
 def _answer(answer: Any) -> Succeeded:
