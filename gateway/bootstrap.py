@@ -42,6 +42,7 @@ STORE_FILE = "gateway.sqlite"
 INSTANCE = new_id("in")
 SHUTDOWN_CLOSE_S = 8.0
 SHUTDOWN_SEND_S = 2.0
+CANCEL_AGAIN_S = 0.5
 
 
 def key_path(state_dir: Path) -> Path:
@@ -326,9 +327,11 @@ class Gateway:
                 break
             await asyncio.sleep(0.02)
         self.outbox.gone()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = {*self._tasks, *self._greetings}
+        while left:  # until Python 3.12 a wait that ends in the same instant swallows its cancellation
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
         for bus in self.buses.values():
             await bus.stop()
         await self.client.stop()
