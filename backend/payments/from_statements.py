@@ -67,7 +67,14 @@ def fetch_statements(
             with db.write() as conn:
                 fetched.append(
                     statements.import_file(
-                        conn, tenant_id=tenant_id, method=method, day=day, name=file[0], data=file[1], now=now
+                        conn,
+                        tenant_id=tenant_id,
+                        method=method,
+                        day=day,
+                        name=file[0],
+                        data=file[1],
+                        now=now,
+                        merchant_no=providers[method].merchant_no(tenant_id),
                     )
                 )
         except StatementRefused as refused:
@@ -109,6 +116,8 @@ class _Settler:
         self._conn, self._tenant_id, self._method, self._now = conn, tenant_id, method, now
         self._zone = tenants.get(conn, tenant_id).time_zone
         self._days = set(statements.days(conn, tenant_id, method))
+        #: what a file lists and the provider has not done yet, or could not do
+        self._under_way: set[str] = set()
 
     def settle(self) -> int:
         """Return how many operations the statements settled."""
@@ -118,7 +127,9 @@ class _Settler:
         waiting = queue_repository.without_answer(conn, tenant_id, method)
         given_up = queue_repository.given_up(conn, tenant_id, method, now - LOOK_BACK, ("charge",))
         numbers = {number for seen in (*waiting, *given_up) for number in (seen.number, order_no(seen.order_id))}
-        lines = statements.lines_of(conn, tenant_id, method, sorted(numbers)) if numbers else {}
+        told = statements.lines_of(conn, tenant_id, method, sorted(numbers)) if numbers else {}
+        lines = {number: [line for line in listed if line.is_done] for number, listed in told.items()}
+        self._under_way = {number for number, listed in told.items() if len(lines[number]) < len(listed)}
         settled = 0
         for seen in waiting:
             is_intent = seen.kind in _INTENTS
@@ -166,6 +177,8 @@ class _Settler:
         elif seen.kind in ("capture", "refund") and seen.status == "abandoned":
             last_at = seen.asked_at or seen.sent_at
         else:
+            return None
+        if seen.number in self._under_way:
             return None
         first = seen.sent_at.astimezone(self._zone).date()
         last = last_at.astimezone(self._zone).date() + timedelta(days=1)

@@ -25,7 +25,8 @@ class Order:
     What a provider knows as one order of a merchant: a hold, or a charge.
 
     `order_id` is ours; adapters derive the number the provider sees (`order_numbers.order_no`). `ordered_at` never
-    changes for an order. `provider_ref` is what the provider called it, as soon as an answer has said so.
+    changes for an order. `provider_ref` is what the provider called it, as soon as an answer has said so; once the
+    order is captured, what it called the capture, which is what refunds refer to.
     """
 
     tenant_id: str
@@ -161,4 +162,8 @@ class Provider(Protocol):
 
     def statement(self, tenant_id: str, day: date) -> tuple[str, bytes] | None:
         """Return the name and bytes of the daily statement file, or None while there is none."""
+        ...
+
+    def merchant_no(self, tenant_id: str) -> str:
+        """Return the number the provider knows a school by, as its files name it; empty for a stranger."""
         ...

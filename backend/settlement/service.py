@@ -6,10 +6,8 @@ functions run in a transaction whose caller holds the tenant's turn (`outbox.ser
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -21,7 +19,7 @@ from backend.ledger import service as ledger
 from backend.metering import service as metering
 from backend.metering.rules import usage_pulses
 from backend.payments import service as payments
-from backend.settlement import repository, rules
+from backend.settlement import accounting, repository, rules
 from backend.settlement.rules import live_charge as live_charge
 from backend.tariffs import service as tariffs
 from backend.tariffs.rules import TariffVersion
@@ -91,30 +89,6 @@ def _reported(conn: Connection, tenant_id: str, water_session_id: str, device_id
     return found
 
 
-def _read(
-    conn: Connection,
-    of: WaterSession,
-    cause: str,
-    at: datetime,
-    pulses: int,
-    k_factor: int,
-    *,
-    store: Callable[[Connection, metering.Reading], object] = metering.record,
-) -> None:
-    store(
-        conn,
-        metering.Reading(
-            tenant_id=of.tenant_id,
-            device_id=of.device_id,
-            read_at=at,
-            register_pulses=pulses,
-            k_factor_pulses_per_m3=k_factor,
-            cause=cause,
-            reference=of.water_session_id,
-        ),
-    )
-
-
 def _check_k_factor(event: ValveOpened | WaterSessionEnded) -> None:
     """
     Refuse a report that cannot be billed; it is parked with its bytes until somebody has looked at the meter.
@@ -144,7 +118,7 @@ def on_valve_opened(conn: Connection, ctx: Context, tenant_id: str, event: Valve
         k_factor_pulses_per_m3=event.k_factor_pulses_per_m3,
     )
     if effect is Effect.MOVE:
-        _read(conn, after, "opening", opened_at, event.opening_pulses, event.k_factor_pulses_per_m3)
+        accounting.read(conn, after, "opening", opened_at, event.opening_pulses, event.k_factor_pulses_per_m3)
     if effect is Effect.IGNORE and after.opened_at is None:
         after = water_sessions.amend(conn, after, opened_at=opened_at)
     if effect is Effect.REVOKE and after.closing_pulses is None:
@@ -178,33 +152,20 @@ def on_ended(conn: Connection, ctx: Context, tenant_id: str, event: WaterSession
         "temperature_decidegc": event.temperature_decidegc,
     }
     if rules.is_provisional(current.evidence) and not rules.is_provisional(event.evidence):
-        return _correct(conn, current, evidence, now)
+        return accounting.correct(conn, current, evidence, now)
     after, effect = water_sessions.advance(conn, current, Event.ENDED, **evidence)
     is_first_end = effect is Effect.MOVE or (effect is Effect.LOSS and current.closing_pulses is None)
     if not is_first_end:
         return after
     k_factor = event.k_factor_pulses_per_m3
     started_at = current.opened_at or closed_at - timedelta(seconds=max(event.duration_s, 0))
-    _read(conn, after, "opening", min(started_at, closed_at), event.opening_pulses, k_factor)
-    _read(conn, after, "closing", closed_at, event.closing_pulses, k_factor)
+    accounting.read(conn, after, "opening", min(started_at, closed_at), event.opening_pulses, k_factor)
+    accounting.read(conn, after, "closing", closed_at, event.closing_pulses, k_factor)
     if effect is Effect.LOSS:
-        return _lose(conn, water_sessions.amend(conn, after, **evidence), now)
+        return accounting.lose(conn, water_sessions.amend(conn, after, **evidence), now)
     settled = _settle(conn, after, now)
     taps.open_waiting(conn, ctx, tenant_id, event.device, now)
     return settled
-
-
-def _billed(conn: Connection, of: WaterSession, held_minor: int) -> rules.Bill:
-    assert of.opening_pulses is not None
-    assert of.closing_pulses is not None
-    assert of.k_factor_pulses_per_m3 is not None
-    return rules.bill(
-        tariffs.version(conn, of.tenant_id, of.tariff_id, of.tariff_version),
-        opening_pulses=of.opening_pulses,
-        closing_pulses=of.closing_pulses,
-        k_factor_pulses_per_m3=of.k_factor_pulses_per_m3,
-        held_minor=held_minor,
-    )
 
 
 def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSession:
@@ -213,7 +174,7 @@ def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSess
     ledger.lock(conn, tenant_id)  # or the hold could lapse between the look at it and the capture
     authorization = payments.authorization(conn, tenant_id, auth_id)
     is_held = authorization.state == payments.State.HELD
-    bill = _billed(conn, metered, authorization.amount_minor if is_held else 0)
+    bill = accounting.billed(conn, metered, authorization.amount_minor if is_held else 0)
     if bill.captured_minor > 0:
         capture_id = f"cap_{metered.water_session_id.removeprefix('ws_')}"
         payments.capture(
@@ -228,7 +189,7 @@ def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSess
         payments.void(conn, tenant_id=tenant_id, auth_id=auth_id, now=now)
     if bill.overrun_minor > 0:
         cause = "overrun" if is_held else "hold_gone"
-        _write_loss(conn, metered, cause, bill.volume_ml, bill.overrun_minor, now)
+        accounting.write_loss(conn, metered, cause, bill.volume_ml, bill.overrun_minor, now)
     return water_sessions.advance(
         conn,
         metered,
@@ -239,123 +200,6 @@ def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSess
         captured_minor=bill.captured_minor,
         overrun_minor=bill.overrun_minor,
     )[0]
-
-
-def _lose(conn: Connection, ended: WaterSession, now: datetime) -> WaterSession:
-    """Write water down as the operator's loss whose hold was given back before its ending was known."""
-    bill = _billed(conn, ended, 0)
-    if bill.pulses > 0:
-        _write_loss(conn, ended, "after_release", bill.volume_ml, bill.overrun_minor, now)
-    return water_sessions.amend(
-        conn,
-        ended,
-        volume_ml=bill.volume_ml,
-        charge_minor=bill.charge_minor,
-        captured_minor=0,
-        overrun_minor=bill.overrun_minor,
-    )
-
-
-def _correct(conn: Connection, settled: WaterSession, evidence: dict[str, Any], now: datetime) -> WaterSession:
-    """
-    Put the true ending in place of the reading that stood in for it; nobody is charged a second time.
-
-    More water is the operator's loss. What was charged for less water is given back at once, and is a case for a person
-    to look at: why did the reading that stood in say more?
-    """
-    was_volume_ml, captured = settled.volume_ml or 0, settled.captured_minor or 0
-    lost = settled.overrun_minor or 0
-    after = water_sessions.amend(conn, settled, **evidence)
-    assert after.closed_at is not None
-    assert after.opening_pulses is not None
-    assert after.closing_pulses is not None
-    assert after.k_factor_pulses_per_m3 is not None
-    k_factor = after.k_factor_pulses_per_m3
-    started_at = min(settled.opened_at or after.closed_at, after.closed_at)
-    for cause, at, pulses in (
-        ("opening", started_at, after.opening_pulses),
-        ("closing", after.closed_at, after.closing_pulses),
-    ):
-        _read(conn, after, cause, at, pulses, k_factor, store=metering.correct)
-    bill = _billed(conn, after, 0)
-    more_minor = bill.charge_minor - captured - lost
-    if more_minor > 0 or bill.volume_ml > was_volume_ml:
-        more_ml = bill.volume_ml - was_volume_ml
-        _write_loss(conn, after, "after_reading", max(more_ml, 0), max(more_minor, 0), now)
-    elif bill.charge_minor < captured:
-        log.error("charged too much from a reading", extra={"session": after.water_session_id})
-        _give_back(conn, after, was_volume_ml - bill.volume_ml, captured - bill.charge_minor, now)
-    return water_sessions.amend(
-        conn,
-        after,
-        volume_ml=bill.volume_ml,
-        charge_minor=bill.charge_minor,
-        overrun_minor=lost + max(more_minor, 0),
-    )
-
-
-def _give_back(conn: Connection, of: WaterSession, volume_ml: int, amount_minor: int, now: datetime) -> None:
-    """Refund what was charged too much, once per session; less if some of it was refunded before."""
-    if not _write_down(conn, of, "overcharged", volume_ml, amount_minor, now):
-        return
-    payments.open_case(
-        conn,
-        tenant_id=of.tenant_id,
-        kind="overcharged",
-        subject_id=of.water_session_id,
-        amount_minor=amount_minor,
-        evidence={"auth_id": of.auth_id, "device_id": of.device_id, "volume_ml": volume_ml},
-        now=now,
-    )
-    ledger.lock(conn, of.tenant_id)
-    refund_minor = min(amount_minor, payments.refundable_minor(conn, of.tenant_id, of.auth_id))
-    if refund_minor > 0:
-        payments.request_refund(
-            conn,
-            tenant_id=of.tenant_id,
-            refund_id=f"rf_{of.water_session_id.removeprefix('ws_')}_overcharged",
-            auth_id=of.auth_id,
-            amount_minor=refund_minor,
-            reason="overcharged",
-            now=now,
-        )
-
-
-def _write_down(
-    conn: Connection, of: WaterSession, cause: str, volume_ml: int, amount_minor: int, now: datetime
-) -> bool:
-    assert of.closed_at is not None
-    return repository.store_unbilled(
-        conn,
-        {
-            "tenant_id": of.tenant_id,
-            "water_session_id": of.water_session_id,
-            "cause": cause,
-            "device_id": of.device_id,
-            "opening_pulses": of.opening_pulses,
-            "closing_pulses": of.closing_pulses,
-            "volume_ml": volume_ml,
-            "amount_minor": amount_minor,
-            "event_at": of.closed_at,
-            "recorded_at": now,
-        },
-    )
-
-
-def _write_loss(
-    conn: Connection, of: WaterSession, cause: str, volume_ml: int, amount_minor: int, now: datetime
-) -> None:
-    is_new = _write_down(conn, of, cause, volume_ml, amount_minor, now)
-    if is_new and amount_minor > 0:
-        log.warning("water beyond its hold", extra={"session": of.water_session_id, "amount": amount_minor})
-        payments.record_overrun(
-            conn,
-            tenant_id=of.tenant_id,
-            water_session_id=of.water_session_id,
-            amount_minor=amount_minor,
-            transfer_id=f"tr_{of.water_session_id.removeprefix('ws_')}.{cause}",
-            now=now,
-        )
 
 
 def on_refused(

@@ -187,6 +187,10 @@ class FakeProvider:
         """Return what tells the provider to stop or go on notifying."""
         return (200, "text/plain", b"ok") if accepted else (400, "text/plain", b"fail")
 
+    def merchant_no(self, tenant_id: str) -> str:
+        """Know every school, by no number."""
+        return ""
+
     def statement(self, tenant_id: str, day: date) -> tuple[str, bytes] | None:
         """Return the daily statement file, or None while there is none."""
         self.calls.append(("statement", f"{tenant_id}/{day}"))

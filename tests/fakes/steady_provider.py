@@ -73,6 +73,10 @@ class SteadyProvider:
         """Say whether it was believed."""
         return (200, "text/plain", b"ok") if accepted else (400, "text/plain", b"fail")
 
+    def merchant_no(self, tenant_id: str) -> str:
+        """Know every school, by no number."""
+        return ""
+
     def statement(self, tenant_id: str, day: date) -> tuple[str, bytes] | None:
         """Have no file."""
         return None

@@ -141,6 +141,11 @@ class Alipay:
         """Return 200 `success`, which stops the repetitions, or 400 `failure`."""
         return (200, "text/plain", b"success") if accepted else (400, "text/plain", b"failure")
 
+    def merchant_no(self, tenant_id: str) -> str:
+        """Return the number the provider knows a school by; empty for a school it does not know."""
+        gateway = self._gateway(tenant_id)
+        return gateway.merchant.seller_id if isinstance(gateway, Gateway) else ""
+
     def statement(self, tenant_id: str, day: date) -> tuple[str, bytes] | None:
         """Return the ZIP with a day's trades, or None while there is none."""
         gateway = self._gateway(tenant_id)

@@ -103,6 +103,11 @@ class UnionPay:
         """Return 200 `ok`, which stops the repetitions, or 400."""
         return (200, "text/plain", b"ok") if accepted else (400, "text/plain", b"fail")
 
+    def merchant_no(self, tenant_id: str) -> str:
+        """Return the number the provider knows a school by; empty for a school it does not know."""
+        merchant = self._merchants.find(tenant_id)
+        return "" if isinstance(merchant, str) else merchant.mer_id
+
     def statement(self, tenant_id: str, day: date) -> tuple[str, bytes] | None:
         """Return the ZIP with a day's files (76), or None while there is none."""
         merchant = self._merchants.find(tenant_id)

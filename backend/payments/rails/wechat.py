@@ -172,6 +172,11 @@ class WeChat:
             return 200, "application/json", b'{"code":"SUCCESS"}'
         return 400, "application/json", b'{"code":"FAIL","message":"refused"}'
 
+    def merchant_no(self, tenant_id: str) -> str:
+        """Return the number the provider knows a school by; empty for a school it does not know."""
+        merchant = self._merchants.find(tenant_id)
+        return "" if isinstance(merchant, str) else merchant.mch_id
+
     def statement(self, tenant_id: str, day: date) -> tuple[str, bytes] | None:
         """Return the CSV of a day's trades, unpacked and equal to its published SHA-1; None while there is none."""
         merchant = self._merchants.find(tenant_id)
