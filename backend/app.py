@@ -30,6 +30,10 @@ from backend.web.routes import (
     api_protections,
     entry,
     facilities,
+    finance,
+    finance_disputes,
+    finance_entries,
+    finance_statements,
     gate,
     money,
     notify,
@@ -179,6 +183,10 @@ def create_app(backend: WebBackend | None = None, telemetry: TelemetrySource | N
         facilities,
         gate,
         admin,
+        finance,
+        finance_entries,
+        finance_disputes,
+        finance_statements,
         api,
         api_me,
         api_money,
@@ -201,7 +209,7 @@ def create_app(backend: WebBackend | None = None, telemetry: TelemetrySource | N
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(RequestValidationError, _answer_malformed)
     app.add_exception_handler(Exception, _answer_bug)
-    app.add_middleware(Intake, answer=answer_refusal)
+    app.add_middleware(Intake, answer=answer_refusal, uploads=finance_statements.UPLOADS)
     app.add_middleware(GZipMiddleware, minimum_size=600)
     app.add_middleware(SecurityHeaders)
     return app

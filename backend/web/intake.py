@@ -2,11 +2,12 @@
 What may come in at all, checked before any page or database sees it. Pure ASGI.
 
 Text that no database column can hold (U+0000, lone surrogates), bytes that are not UTF-8, JSON nested beyond reason and
-bodies beyond a megabyte are refused here, so that no page needs to think of them.
+bodies beyond a megabyte are refused here, so that no page needs to think of them. Addresses that take files are an
+exception: what comes is counted on its way, and read only once the page knows who sends it.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
@@ -118,12 +119,34 @@ async def _read(receive: Receive, limit_bytes: int) -> bytes | None:
             return body
 
 
+def _counted(receive: Receive, limit_bytes: int) -> Receive:
+    """Return what hands a body on part by part, and raises TooLarge as soon as it is larger than allowed."""
+    left = limit_bytes
+
+    async def next_part() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise TooLarge
+        return message
+
+    return next_part
+
+
 class Intake:
     """Refuses requests that nothing behind it should have to read, in the words that `answer` finds."""
 
-    def __init__(self, app: ASGIApp, answer: Callable[[Request, Exception], Response]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        answer: Callable[[Request, Exception], Response],
+        uploads: Mapping[str, int] | None = None,
+    ) -> None:
         self._app = app
         self._answer = answer
+        #: Addresses that take files, with the largest body of each in bytes.
+        self._uploads = dict(uploads or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand one request on, its body read and checked, or refuse it."""
@@ -131,12 +154,18 @@ class Intake:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        file_bytes_max = self._uploads.get(scope["path"]) if kind == "multipart/form-data" else None
         try:
             if not (is_storable(scope["path"]) and _is_plain(scope.get("query_string", b""))):
                 raise Malformed("the address is not readable")
             length = headers.get("content-length", "0")
-            if length.isascii() and length.isdigit() and (len(length) > 15 or int(length) > BODY_BYTES_MAX):
+            bytes_max = file_bytes_max or BODY_BYTES_MAX
+            if length.isascii() and length.isdigit() and (len(length) > 15 or int(length) > bytes_max):
                 raise TooLarge
+            if file_bytes_max is not None:
+                await self._app(scope, _counted(receive, file_bytes_max), send)
+                return
             has_body = length != "0" or "transfer-encoding" in headers or scope["method"] not in ("GET", "HEAD")
             if not has_body:
                 await self._app(scope, receive, send)
@@ -144,7 +173,7 @@ class Intake:
             body = await _read(receive, BODY_BYTES_MAX)
             if body is None:
                 return
-            _refuse_body(scope, headers.get("content-type", "").split(";")[0].strip().lower(), body)
+            _refuse_body(scope, kind, body)
         except (Malformed, TooLarge) as refusal:
             await self._answer(Request(scope), refusal)(scope, receive, send)
             return

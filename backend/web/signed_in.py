@@ -148,7 +148,16 @@ async def form_of(request: Request) -> Form:
         body = await request.form(max_fields=_FIELDS_MAX, max_files=0)
     except UnicodeError as error:
         raise FormIncomplete("the form is not readable") from error
-    texts = [(name, value) for name, value in body.multi_items() if isinstance(value, str)]
+    return proven_form(request, [(name, value) for name, value in body.multi_items() if isinstance(value, str)])
+
+
+def proven_form(request: Request, texts: list[tuple[str, str]]) -> Form:
+    """
+    Return fields as a form, once they are proven to come from a page of ours in this browser session.
+
+    :raises backend.web.security.FormRefused: if they do not.
+    :raises FormIncomplete: if a field holds what is no text.
+    """
     if not all(is_storable(name) and is_storable(value) for name, value in texts):
         raise FormIncomplete("the form holds what is no text")
     fields = dict(texts)

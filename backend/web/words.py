@@ -4,6 +4,8 @@ The words for coded values, Chinese and English side by side: states, stop reaso
 Codes come from the contract and the slices. A test walks the contract's enumerations and finds each of them here.
 """
 
+from backend.web import finance_words
+
 Pair = tuple[str, str]
 
 SESSION: dict[str, Pair] = {
@@ -169,6 +171,12 @@ DISPUTE: dict[str, Pair] = {
     "refunded": ("已退款", "Refunded"),
     "rejected": ("未认可", "Not upheld"),
 }
+DISPUTE_SHORT: dict[str, Pair] = {
+    "open": ("处理中", "Being looked at"),
+    "upheld": ("待批准退款", "Refund awaits approval"),
+    "refunded": ("已退款", "Refunded"),
+    "rejected": ("未认可", "Not upheld"),
+}
 DISPUTE_REASON: dict[str, Pair] = {
     "no_water": ("没有出水", "No water came"),
     "wrong_amount": ("金额不对", "The amount is wrong"),
@@ -245,11 +253,13 @@ GROUPS: dict[str, dict[str, Pair]] = {
     "top_up": TOP_UP,
     "refund": REFUND,
     "dispute": DISPUTE,
+    "dispute_short": DISPUTE_SHORT,
     "dispute_reason": DISPUTE_REASON,
     "obstacle": OBSTACLE,
     "payout": PAYOUT,
     "cause": CAUSE,
     "exemption": EXEMPTION,
+    **finance_words.GROUPS,
 }
 
 

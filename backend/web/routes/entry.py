@@ -23,7 +23,7 @@ _HOMES = (
     ("facilities", "/facilities"),
     ("admin", "/admin/protections"),
     ("approver", "/admin/protections"),
-    ("finance", "/admin/reconciliation"),
+    ("finance", "/finance"),
     ("gate_desk", "/gate"),
 )
 
