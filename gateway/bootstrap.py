@@ -14,12 +14,12 @@ from gateway.care.snapshot import Snapshot
 from gateway.config import Config, ConfigRefused, ConfiguredDevice
 from gateway.contract import CONTRACT_VERSION, topics
 from gateway.contract.messages import HealthReport, Hello
+from gateway.contract.provisioning import Birth, ConfigurationState, configuration_topic
 from gateway.devices.access_reader import AccessReader
 from gateway.devices.drivers import has_profile, outlet_on
 from gateway.devices.registry import Registry
 from gateway.kit import Clock, Trace, new_id, now_ms
 from gateway.modbus.bus import Bus
-from gateway.provisioning import Birth, ConfigurationState, configuration_topic
 from gateway.sessions.controller import RECORDS_PER_SESSION, OutletController
 from gateway.sessions.device import DeviceController, Surroundings
 from gateway.sessions.door import DoorController

@@ -23,7 +23,9 @@ from backend.db import Database
 from backend.fleet import service as fleet
 from backend.kit.clock import utc_now
 from backend.kit.ids import new_id
+from backend.ledger import service as ledger
 from backend.payments import service as payments
+from backend.payments.capabilities import MATRIX
 from backend.protections import service as protections
 from backend.tariffs import service as tariffs
 from backend.tariffs.rules import TariffVersion
@@ -68,6 +70,7 @@ def _seed_places_and_devices(conn: Connection, plan: Plan) -> None:
             tenant_id, plan.tenant.name, plan.tenant.name_en, zone=plan.tenant.zone, currency=plan.tenant.currency
         ),
     )
+    ledger.open_chart(conn, tenant_id, tuple(MATRIX))
     for place in plan.places:
         fleet.add_place(
             conn, fleet.Place(tenant_id, place.place_id, place.parent_id, place.kind, place.name, place.name_en)

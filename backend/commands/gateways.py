@@ -15,8 +15,8 @@ from backend.config import Config
 from backend.fleet import births, configurations, enrollment, enrollment_answers
 from backend.fleet import service as fleet
 from backend.tenants import service as tenants
+from gateway.contract.provisioning import CONFIGURATION_BYTES_MAX
 from gateway.contract.signing import SignatureRefused, Signed, decode
-from gateway.provisioning import CONFIGURATION_BYTES_MAX
 
 _REQUEST_BYTES_MAX = 20_000
 

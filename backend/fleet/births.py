@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from backend.fleet import enrollment_repository, repository_faults
 from backend.kit.clock import from_epoch_ms
 from backend.kit.ids import new_id
-from gateway.provisioning import Birth
+from gateway.contract.provisioning import Birth
 
 CERTIFICATE_SHARED = "certificate_shared"
 TWIN_QUIET = timedelta(hours=1)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.provisioning import common_name
+from gateway.contract.provisioning import common_name
 
 SERVER_ACCOUNT = "campustap-server"
 PORT_TLS = 8883

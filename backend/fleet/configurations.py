@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from backend.errors import BackendError
 from backend.fleet import births, enrollment_repository, service
 from backend.kit.clock import epoch_ms
+from gateway.contract.provisioning import CONFIGURATION_BYTES_MAX, CONFIRM_S_MAX, CONFIRM_S_MIN, ConfigurationDocument
 from gateway.contract.signing import Signed, sign
-from gateway.provisioning import CONFIGURATION_BYTES_MAX, CONFIRM_S_MAX, CONFIRM_S_MIN, ConfigurationDocument
 
 #: A gateway that did not say it heard is told again after so long.
 RESEND = timedelta(seconds=20)

@@ -18,8 +18,8 @@ from backend.errors import BackendError, Forbidden
 from backend.fleet import device_ca, enrollment_repository, service
 from backend.fleet.device_ca import Authority
 from backend.kit.clock import from_epoch_ms
+from gateway.contract.provisioning import EnrollRequest, code_from, common_name, tidy_code
 from gateway.contract.signing import SignatureRefused, Signed, decode, public_from_text, verify
-from gateway.provisioning import EnrollRequest, code_from, common_name, tidy_code
 
 CODE_HOURS = 24
 CODE_HOURS_MAX = 7 * 24

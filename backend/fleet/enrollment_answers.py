@@ -8,8 +8,8 @@ from backend.fleet import device_ca, enrollment
 from backend.kit.clock import Clock, epoch_ms
 from backend.tenants import keys
 from backend.tenants import service as tenants
+from gateway.contract.provisioning import EnrollAnswer, EnrollRequest
 from gateway.contract.signing import SignatureRefused, Signed, decode, public_text
-from gateway.provisioning import EnrollAnswer, EnrollRequest
 
 
 @dataclass(frozen=True, slots=True)

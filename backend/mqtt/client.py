@@ -4,6 +4,9 @@ The one importer of paho in the backend: a connection that is driven by its owne
 A message is acknowledged after the commit it led to. Nothing rests on the broker's memory: what was not acknowledged
 when a connection is lost is dropped here, and the gateway's journal sends it again. So the broker's session ends with
 the connection, and a worker that died leaves no queue behind that the shared subscription would go on filling.
+
+Acknowledgements leave in the order in which the messages came, whatever order they are dealt with in: MQTT demands it
+(5.0, section 4.6), and a broker may end a connection on which they do not.
 """
 
 import logging
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 15
 RECEIVE_MAX = 1_000
+#: a connection whose subscriptions are not confirmed by then is given up for a new one
+SUBSCRIBE_WITHIN_S = 10.0
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _DRAIN_ROUNDS_MAX = 2_000
 
@@ -98,10 +103,14 @@ class BrokerLink:
     _subscribed: bool = False
     _lost: bool = False
     _incoming: deque[Incoming] = field(default_factory=deque)
+    #: message ids as they came and not acknowledged to the broker yet, and which of them are dealt with
+    _unacked: deque[int] = field(default_factory=deque)
+    _dealt_with: set[int] = field(default_factory=set)
     _tags: dict[int, Any] = field(default_factory=dict)
     _delivered: list[Any] = field(default_factory=list)
     _failures: int = 0
     _try_at: float = 0.0
+    _confirm_by: float = 0.0
 
     @property
     def is_up(self) -> bool:
@@ -129,15 +138,17 @@ class BrokerLink:
 
     def _step(self, timeout_s: float) -> None:
         assert self._client is not None
-        if self._client.loop(timeout_s) != mqtt.MQTT_ERR_SUCCESS:
-            self._drop()
+        code = self._client.loop(timeout_s)
+        if code != mqtt.MQTT_ERR_SUCCESS:
+            self._drop(mqtt.error_string(code))
+        elif not self._subscribed and self.clock() > self._confirm_by:
+            self._drop("subscriptions not confirmed")
 
-    def _drop(self) -> None:
+    def _drop(self, reason: str) -> None:
         if not self._lost:
-            log.warning("broker connection lost", extra={"broker": f"{self.host}:{self.port}"})
+            log.warning("broker connection lost", extra={"broker": f"{self.host}:{self.port}", "reason": reason})
         self._lost, self._subscribed = True, False
-        self._incoming.clear()
-        self._tags.clear()
+        self._forget()
         self._try_at = self.clock() + _BACK_OFF_S[0]
 
     def _reconnect(self, timeout_s: float) -> None:
@@ -173,6 +184,7 @@ class BrokerLink:
             log.warning("broker not reached", extra={"broker": f"{self.host}:{self.port}", "reason": str(error)})
             return
         self._client, self._lost = client, False
+        self._confirm_by = self.clock() + SUBSCRIBE_WITHIN_S
 
     def _on_connect(
         self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
@@ -197,6 +209,8 @@ class BrokerLink:
 
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         properties = message.properties
+        if message.qos > 0:
+            self._unacked.append(message.mid)
         self._incoming.append(
             Incoming(
                 topic=message.topic,
@@ -220,10 +234,26 @@ class BrokerLink:
             self._delivered.append(tag)
 
     def ack(self, messages: Sequence[Incoming]) -> None:
-        """Acknowledge messages that are dealt with; those of an earlier connection are forgotten."""
-        for message in messages:
-            if self._client is not None and not self._lost and message.connection == self.connection:
-                self._client.ack(message.mid, message.qos)
+        """
+        Acknowledge messages that are dealt with; those of an earlier connection are forgotten.
+
+        One that came after others waits for them.
+        """
+        if self._client is None or self._lost:
+            return
+        own = [message for message in messages if message.connection == self.connection and message.qos > 0]
+        self._dealt_with.update(message.mid for message in own)
+        while self._unacked and self._unacked[0] in self._dealt_with:
+            mid = self._unacked.popleft()
+            self._dealt_with.remove(mid)
+            self._client.ack(mid, 1)
+
+    def _forget(self) -> None:
+        """Forget what belongs to a connection that is over."""
+        self._incoming.clear()
+        self._unacked.clear()
+        self._dealt_with.clear()
+        self._tags.clear()
 
     def publish(self, topic: str, payload: bytes, *, expiry_s: int, correlation: bytes = b"", tag: Any = None) -> bool:
         """
@@ -239,7 +269,7 @@ class BrokerLink:
             properties.CorrelationData = correlation
         info = self._client.publish(topic, payload, qos=1, properties=properties)
         if info.rc not in (mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_QUEUE_SIZE):
-            self._drop()
+            self._drop(mqtt.error_string(info.rc))
             return False
         if tag is not None:
             self._tags[info.mid] = tag
@@ -256,5 +286,4 @@ class BrokerLink:
             self._client.disconnect()
             self._client.loop(0.0)
         self._client, self._subscribed, self._lost = None, False, False
-        self._incoming.clear()
-        self._tags.clear()
+        self._forget()

@@ -7,7 +7,7 @@ import msgspec
 from backend.fleet import configurations
 from backend.fleet.configurations import Configuration
 from backend.water_sessions.context import Context
-from gateway.provisioning import configuration_topic
+from gateway.contract.provisioning import configuration_topic
 
 EVERY_S = 2.0
 EXPIRY_S = 30

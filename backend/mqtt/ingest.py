@@ -30,8 +30,8 @@ from backend.water_sessions.context import Context
 from gateway.contract import topics
 from gateway.contract.events import JournalRecord
 from gateway.contract.messages import EventBatch, Gone, HealthReport
+from gateway.contract.provisioning import Birth
 from gateway.contract.signing import SignatureRefused, Signed, decode, public_text, verify
-from gateway.provisioning import Birth
 
 log = logging.getLogger(__name__)
 

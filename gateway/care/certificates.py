@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from gateway.provisioning import common_name
+from gateway.contract.provisioning import common_name
 
 FOLDER = "broker"
 

@@ -17,15 +17,15 @@ import msgspec
 
 from gateway.care.certificates import write
 from gateway.config import Config, ConfigRefused, load_config
-from gateway.contract.signing import SignatureRefused, Signed, decode, verify
-from gateway.kit import Clock, now_ms
-from gateway.provisioning import (
+from gateway.contract.provisioning import (
     CONFIGURATION_BYTES_MAX,
     CONFIRM_S_MAX,
     CONFIRM_S_MIN,
     ConfigurationDocument,
     ConfigurationState,
 )
+from gateway.contract.signing import SignatureRefused, Signed, decode, verify
+from gateway.kit import Clock, now_ms
 from hardware.points import MapError, load
 
 log = logging.getLogger(__name__)

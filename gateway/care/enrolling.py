@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.care import certificates
 from gateway.care.certificates import CertificateRefused, Held
+from gateway.contract.provisioning import EnrollAnswer, EnrollRequest
 from gateway.contract.signing import Signed, public_from_text, public_text, sign
 from gateway.kit import now_ms
-from gateway.provisioning import EnrollAnswer, EnrollRequest
 
 TIMEOUT_S = 15.0
 _ANSWER_BYTES_MAX = 100_000

@@ -10,8 +10,8 @@ from gateway.care.certificates import CertificateRefused, held
 from gateway.care.snapshot import LineStatus, Snapshot, UnitStatus
 from gateway.config import Config
 from gateway.contract.messages import HealthReport
+from gateway.contract.provisioning import ConfigurationState
 from gateway.modbus.bus import Bus
-from gateway.provisioning import ConfigurationState
 
 _WINDOW_S = 10.0
 _SAMPLES_MAX = 64

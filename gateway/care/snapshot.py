@@ -3,7 +3,7 @@
 import msgspec
 
 from gateway.contract.messages import DeviceHealth
-from gateway.provisioning import ConfigurationState
+from gateway.contract.provisioning import ConfigurationState
 
 SOCKET = "status.sock"
 

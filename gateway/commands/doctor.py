@@ -28,7 +28,7 @@ from gateway.commands import scan
 from gateway.commands.local import NotRunning, ask
 from gateway.config import Config, ConfigRefused, load_config
 from gateway.contract import topics
-from gateway.provisioning import common_name
+from gateway.contract.provisioning import common_name
 from gateway.uplink import inspection
 from gateway.uplink.client import Broker, probe
 from gateway.uplink.verification import SKEW_MS_MAX

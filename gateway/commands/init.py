@@ -19,8 +19,8 @@ from gateway.care.certificates import CertificateRefused, held, write
 from gateway.care.enrolling import EnrollmentFailed
 from gateway.config import Config, ConfigRefused, load_config
 from gateway.contract import topics
+from gateway.contract.provisioning import EnrollAnswer, common_name, tidy_code
 from gateway.contract.signing import load_or_create_key, public_text
-from gateway.provisioning import EnrollAnswer, common_name, tidy_code
 from gateway.systemd import unit
 
 _ANSWER_BYTES_MAX = 100_000

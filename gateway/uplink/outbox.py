@@ -101,8 +101,7 @@ class Outbox:
         self._wake.set()
 
     def acknowledged(self) -> None:
-        """Note that the backend has moved on."""
-        self._progress_at = asyncio.get_running_loop().time()
+        """Look at once what the backend has now; only a first record that changed counts as progress."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -116,8 +115,11 @@ class Outbox:
             self.waiting, oldest = await self._store.read(
                 lambda tx: (tx.journal.count_waiting(), [s for s, _ in tx.journal.waiting(after=0, limit=1)])
             )
-            self._look_for_blockage(oldest[0] if oldest else None, loop.time())
-            if not self.waiting:
+            first = oldest[0] if oldest else None
+            # Later records that arrive are acknowledged too, up to the same gap: that is not progress.
+            has_moved = first is None or first != self._oldest
+            self._look_for_blockage(first, loop.time())
+            if has_moved:
                 self._progress_at = loop.time()
             elif loop.time() - self._progress_at > self._resend_s:
                 self._sent_through = 0

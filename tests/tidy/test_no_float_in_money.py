@@ -8,7 +8,7 @@ import pytest
 import backend
 
 _ROOT = Path(backend.__path__[0])
-_PLACES = ("ledger", "payments", "tariffs", "settlement", "kit/money.py")
+_PLACES = ("ledger", "payments", "statements", "tariffs", "settlement", "kit/money.py")
 #: Lines that speak of seconds, not money: how long the HTTP client waits.
 _ALLOWED = {("payments/rails/wire.py", "httpx.Timeout"), ("payments/rails/wire.py", "time.sleep")}
 

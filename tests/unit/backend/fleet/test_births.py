@@ -5,7 +5,7 @@ import pytest
 
 from backend.db import Database
 from backend.fleet import births, service
-from gateway.provisioning import Birth, ConfigurationState
+from gateway.contract.provisioning import Birth, ConfigurationState
 from tests.factories import NOW
 from tests.unit.backend.fleet.helpers import TENANT, add_campus, hello
 

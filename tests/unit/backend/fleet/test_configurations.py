@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from backend.db import Database
 from backend.fleet import births, configurations, service
+from gateway.contract.provisioning import Birth, ConfigurationDocument, ConfigurationState
 from gateway.contract.signing import verify
-from gateway.provisioning import Birth, ConfigurationDocument, ConfigurationState
 from tests.factories import NOW
 from tests.unit.backend.fleet.helpers import TENANT, add_campus, hello
 

@@ -14,8 +14,8 @@ from backend.db import Database
 from backend.fleet import device_ca, enrollment, enrollment_answers, service
 from backend.kit.clock import epoch_ms
 from backend.tenants import service as tenants
+from gateway.contract.provisioning import EnrollRequest
 from gateway.contract.signing import Signed, public_text, sign
-from gateway.provisioning import EnrollRequest
 from tests.factories import NOW
 from tests.unit.backend.fleet.helpers import TENANT, add_campus
 

@@ -33,12 +33,12 @@ def assert_settled(db: Database) -> None:
         assert ledger.verify(conn, "gxu") == []
 
 
-def import_days(db: Database, provider: FakeProvider, days: Iterable[date], tenant_id: str = "gxu") -> None:
+def import_days(db: Database, provider: FakeProvider, days: Iterable[date], tenant_id: str = "gxu", status: str = "ok") -> None:
     """Store what the provider's daily files of these days say."""
     for day in days:
         rows = [row for row in provider.rows if row.tenant_id == tenant_id and row.at.astimezone(ZONE).date() == day]
         lines = [
-            Row(number, row.kind, row.order_no, row.operation_no, "ref", row.amount_minor, 0, row.at, "ok")  # type: ignore[arg-type]
+            Row(number, row.kind, row.order_no, row.operation_no, "ref", row.amount_minor, 0, row.at, status)  # type: ignore[arg-type]
             for number, row in enumerate(rows, 1)
         ]
         file = StatementFile(tenant_id, provider.method, day, f"{day}", f"{day}.zip", "fake", "m", 1, len(rows), NOW)

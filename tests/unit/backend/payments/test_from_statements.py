@@ -11,7 +11,7 @@ from backend.tenants import service as tenants
 from tests.factories import NOW
 from tests.unit.backend.payments.books import ZONE, assert_settled, balance, import_days
 from tests.unit.backend.payments.conftest import World
-from tests.unit.backend.statements.writing import Said, unionpay_zip
+from tests.unit.backend.statements.writing import UNIONPAY_MERCHANT, Said, unionpay_zip
 
 TODAY = NOW.astimezone(ZONE).date()
 TOMORROW = TODAY + timedelta(days=1)
@@ -164,6 +164,22 @@ class TestResolveFromStatements:
             assert service.refund(conn, "gxu", "rf_1").state == "done"
         assert balance(world.db, f"provider_receivable/{method}") == 120 == world.at(method).owed_minor("gxu")
 
+    @pytest.mark.parametrize("status", ["PROCESSING", "CHANGE", "FAIL"])
+    def test_a_refund_that_is_listed_but_not_done_stays_open(self, world: World, status: str) -> None:
+        world.held("wechat")
+        world.capture(200)
+        world.settle(seconds=60)
+        world.refund(80)
+        world.wechat.behave("lost_answer", *_CUT)
+        world.resolve(seconds=1)
+        world.resolve(seconds=4 * 86_400)
+        asked_on = [TODAY + timedelta(days=number) for number in range(7)]
+        import_days(world.db, world.wechat, asked_on, status=status)
+
+        assert read(world) == 0
+        with world.db.read() as conn:
+            assert service.refund(conn, "gxu", "rf_1").state == "requested"
+
     def test_a_deposit_given_back_whole_is_settled_by_the_orders_rows(self, world: World) -> None:
         world.held("wechat")
         world.void()
@@ -246,6 +262,16 @@ class TestFetchStatements:
 
         assert self._fetch(world) == []
         assert self._asked(world) == []
+
+    def test_another_merchants_file_is_refused(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        world.held("unionpay")
+        world.now += timedelta(days=1)
+        world.provider.files[TODAY] = a_file(TODAY)
+        monkeypatch.setattr(type(world.provider), "merchant_no", lambda provider, tenant_id: "999999999999999")
+        assert self._fetch(world) == []
+        monkeypatch.setattr(type(world.provider), "merchant_no", lambda provider, tenant_id: UNIONPAY_MERCHANT)
+
+        assert self._fetch(world) == [TODAY]
 
     def test_a_file_that_is_refused_stops_nothing(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         world.held("unionpay")

@@ -16,8 +16,8 @@ from backend.outbox import service as outbox
 from backend.settlement import receipt_check
 from backend.water_sessions.types import WaterSession
 from gateway.contract.events import JournalRecord, StopReason, WaterSessionEnded
+from gateway.contract.provisioning import EnrollRequest
 from gateway.contract.signing import public_text, sign
-from gateway.provisioning import EnrollRequest
 from tests.fakes.web_site import K_FACTOR, PASSWORD, School
 from tests.unit.backend.fleet.test_enrollment import csr
 

@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.care.configurator import MEMORY_FILE, TRIES_MAX, Configurator
 from gateway.config import ConfigRefused
+from gateway.contract.provisioning import ConfigurationDocument
 from gateway.contract.signing import public_text, sign
-from gateway.provisioning import ConfigurationDocument
 
 KEY = Ed25519PrivateKey.generate()
 NOW_MS = 1_800_000_000_000

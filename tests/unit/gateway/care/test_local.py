@@ -11,7 +11,7 @@ from gateway.care.snapshot import LineStatus, Snapshot, UnitStatus
 from gateway.commands.local import NotRunning, ask
 from gateway.commands.watch import age, table
 from gateway.contract.messages import DeviceHealth
-from gateway.provisioning import ConfigurationState
+from gateway.contract.provisioning import ConfigurationState
 from tests.fakes.gateway_site import free_port
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.care.certificates import identity_path
 from gateway.cli import main
+from gateway.contract.provisioning import EnrollRequest
 from gateway.contract.signing import Signed, decode, public_from_text, verify
-from gateway.provisioning import EnrollRequest
 from gateway.systemd import unit
 
 WHO = ["--tenant", "school", "--gateway", "gw_1"]

@@ -2,7 +2,7 @@
 What a gateway and the backend tell each other about its certificate and its configuration.
 
 Requests are signed with the gateway's own key, documents with the tenant's command key (`gateway.contract.signing`).
-Imports only the contract, so that the backend may import it as well.
+The document travels on a topic of its own beside the commands.
 """
 
 import re
