@@ -13,6 +13,7 @@ from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import StartRequest
 from gateway.contract.messages import CredentialKind, CredentialPresented
 from tests.e2e.pages_conftest import DESKTOP, Served, browser, serve, visit
+from tests.fakes.web_finance import Office, furnish
 
 _STUDENT = ("/", "/wallet", "/history", "/code", "/me")
 _STAFF = (
@@ -39,6 +40,16 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         _present(site, "04A1B2C3D4E5F6", "one")
         school.report_health(silent=("dev_o3",))
         yield site
+
+
+@pytest.fixture(scope="module")
+def office(lively: Served) -> Office:
+    """Return what finance of the lively school has to do."""
+    return furnish(lively.school)
+
+
+def _staff(office: Office) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return (*_STAFF, ("fin", office.paths()))
 
 
 def _run_water(site: Served, login: str, device_id: str) -> None:
@@ -68,7 +79,7 @@ def _serious(page: Page) -> list[str]:
 
 class TestEveryPage:
     @pytest.mark.parametrize(("language", "dark"), [("zh-CN", False), ("en-US", True)])
-    def test_is_accessible(self, chromium: Browser, lively: Served, language: str, dark: bool) -> None:
+    def test_is_accessible(self, chromium: Browser, lively: Served, office: Office, language: str, dark: bool) -> None:
         outlets = tuple(f"/w/{lively.school.stickers[device]}" for device in ("dev_o1", "dev_o2", "dev_o3"))
         bill = f"/history/{lively.school.history()[-1].water_session_id}"
         findings: list[str] = []
@@ -76,7 +87,7 @@ class TestEveryPage:
         for login, paths, size in (
             ("wang", (*_STUDENT, *outlets, bill), None),
             ("zhao", outlets, None),
-            *((login, paths, DESKTOP) for login, paths in _STAFF),
+            *((login, paths, DESKTOP) for login, paths in _staff(office)),
         ):
             with visit(chromium, lively, login=login, size=size, language=language, dark=dark) as page:
                 for path in paths:
@@ -91,12 +102,12 @@ class TestEveryPage:
         assert not findings, "\n".join(findings)
 
     @pytest.mark.parametrize("width", [320, 390, 768])
-    def test_fits_the_screen(self, chromium: Browser, lively: Served, width: int) -> None:
+    def test_fits_the_screen(self, chromium: Browser, lively: Served, office: Office, width: int) -> None:
         size = {"width": width, "height": 800}
         wide: list[str] = []
         student = (*_STUDENT, *(f"/w/{lively.school.stickers[device]}" for device in ("dev_o1", "dev_o2", "dev_o3")))
 
-        for login, paths in (("wang", student), *_STAFF):
+        for login, paths in (("wang", student), *_staff(office)):
             for language in ("zh-CN", "en-US"):
                 with visit(chromium, lively, login=login, size=size, language=language) as page:
                     for path in paths:

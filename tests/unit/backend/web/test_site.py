@@ -23,7 +23,7 @@ STAFF_PAGES = (
     ("desk", "/gate/dev_door"),
     ("admin", "/admin/protections"),
     ("approver", "/admin/protections"),
-    ("fin", "/admin/reconciliation"),
+    ("fin", "/finance"),
 )
 
 
@@ -100,7 +100,7 @@ class TestRoles:
 
     @pytest.mark.parametrize(
         ("login", "home"),
-        [("fac", "/facilities"), ("desk", "/gate"), ("fin", "/admin/reconciliation"), ("admin", "/admin/protections")],
+        [("fac", "/facilities"), ("desk", "/gate"), ("fin", "/finance"), ("admin", "/admin/protections")],
     )
     def test_lead_home(self, signed_in_as: SignedInAs, login: str, home: str) -> None:
         assert signed_in_as(login).get("/", follow_redirects=False).headers["location"] == home
