@@ -48,6 +48,9 @@ class Post:
             self.epoch = tx.journal.head().epoch
         self.outbox = Outbox(self.publisher, self.store, tenant="school", gateway="gw", key=KEY, resend_s=resend_s)
 
+    async def append(self, number: int) -> None:
+        await self.store.write(lambda tx: tx.journal.append(reading(number)))
+
     async def acknowledge(self, through: int) -> None:
         await self.store.write(lambda tx: tx.journal.acknowledge(epoch=self.epoch, acked_through=through))
         self.outbox.acknowledged()
@@ -104,7 +107,7 @@ class TestJournalRecords:
         async def steps() -> None:
             await until(lambda: post.publisher.sequences() == [1])
             for number in range(2, 60):
-                await post.store.write(lambda tx, at=number: tx.journal.append(reading(at)))
+                await post.append(number)
                 await post.acknowledge(0)
                 await asyncio.sleep(0.02)
                 if post.publisher.sequences().count(1) > 1:
