@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests drive besides Python: a browser, Chinese fonts, independent MQTT and Modbus peers.
+# Installs the programs that the tests drive besides Python: a browser, Chinese fonts, independent MQTT and Modbus peers, and what judges the systemd unit.
 set -euo pipefail
 wanted=()
 command -v chromium >/dev/null || wanted+=(chromium)
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || wanted+=(mosquitto)
 command -v mosquitto_pub >/dev/null || wanted+=(mosquitto-clients)
 command -v mbpoll >/dev/null || wanted+=(mbpoll)
+command -v systemd-analyze >/dev/null || wanted+=(systemd)
 fc-list 2>/dev/null | grep -qi "noto.*cjk" || wanted+=(fonts-noto-cjk fontconfig)
 [ ${#wanted[@]} -eq 0 ] && exit 0
 
