@@ -141,7 +141,7 @@ WORDS: dict[str, Words] = {
     "tariff_ended": Words("这版资费已经结束，不能再改。", "请新建一个版本。", "This tariff version has ended.", "Add a new version."),
     "top_up_amount_refused": Words("充值金额需在 ¥1 到 ¥500 之间，没有扣款。", "请重新选择金额。", "A top-up is between ¥1 and ¥500; nothing was charged.", "Choose another amount."),
     "top_up_method_refused": Words("不能用这种方式充值，没有扣款。", "请从列出的方式中选择。", "The wallet cannot be topped up this way; nothing was charged.", "Choose one of the ways listed."),
-    "top_up_differs": Words("这次充值已用另一个金额或方式提交过。", "请刷新页面查看结果。", "This top-up was sent before with another amount or method.", "Reload the page to see its outcome."),
+    "top_up_differs": Words("这次充值已用另一个金额或方式提交过。", "请在下方变动记录中查看结果，再决定是否重新充值。", "This top-up was sent before with another amount or method.", "See below what became of it before you top up again."),
     "top_up_unknown": Words("找不到这次充值。", "请在“钱包”中查看。", "There is no such top-up.", "Look in Wallet."),
     # people and credentials
     "cardholder_unknown": Words("找不到这个人。", "请检查编号。", "There is no such person.", "Check the number."),
@@ -175,6 +175,7 @@ WORDS: dict[str, Words] = {
     "asked_just_now": Words("刚刚已向支付渠道查询过。", "请等十秒再查；查询不会扣费。", "The provider was asked a moment ago.", "Wait ten seconds and ask again; asking charges nothing."),
     "report_too_early": Words("充值结果通常几分钟内自动到达。", "请等到页面所示的时间，再请财务查看。", "Most results arrive by themselves within minutes.", "Wait until the time shown here, then let finance look at it."),
     "purse_unknown": Words("没有这个钱包。", "请从“钱包”页进入。", "There is no such purse.", "Open it from the wallet page."),
+    "payer_code_missing": Words("还没有输入付款码，没有扣费。", "请在应用里打开付款码，输入条形码下方的数字。", "The payment code is missing; nothing was charged.", "Open the payment code in the app and type the number below its bar code."),
     "payer_code_malformed": Words("这不是该支付方式的付款码。", "请在对应的应用里重新打开付款码，输入条形码下方的数字。", "This is not a payment code of that app.", "Open the payment code in that app again and type the number below the bar code."),
     "payer_agreement_refused": Words("这个支付方式不能这样绑定。", "请检查签约号，或改用付款码。", "This method cannot be bound that way.", "Check the agreement number, or pay with a payment code."),
     "order_number_taken": Words("支付渠道已有同号订单，没有扣费。", "请返回重新操作一次。", "Another order has this number at the provider; nothing was charged.", "Go back and try once more."),

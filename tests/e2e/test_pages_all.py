@@ -1,6 +1,7 @@
 """Every page in a real browser: accessible, no wider than the screen, without complaint; live desks."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from backend.water_sessions.types import StartRequest
 from gateway.contract.messages import CredentialKind, CredentialPresented
 from tests.e2e.pages_conftest import DESKTOP, Served, browser, serve, visit
 from tests.fakes.web_finance import Office, furnish
+from tests.fakes.web_money import MoneyScene, money_scene
 
 _STUDENT = ("/", "/wallet", "/history", "/code", "/me")
 _STAFF = (
@@ -28,10 +30,22 @@ def chromium() -> Iterator[Browser]:
         yield opened
 
 
+@dataclass
+class Lively(Served):
+    """A served school where something is going on."""
+
+    money: MoneyScene
+
+    def money_paths(self) -> tuple[str, ...]:
+        """Return a student's money pages that are not in the list of all students' pages."""
+        return tuple(path for path in self.money.paths() if path not in _STUDENT)
+
+
 @pytest.fixture(scope="module")
-def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Yield a school where something is going on: a bill, running water, a fault, a grant, passages."""
-    with serve(tmp_path_factory.mktemp("site")) as site:
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lively]:
+    """Yield a school where something is going on: bills, top-ups, disputes, running water, a fault, passages."""
+    with serve(tmp_path_factory.mktemp("site")) as served:
+        site = Lively(served.school, served.url, served.telemetry, money_scene(served.school))
         school = site.school
         school.shower("wang", "dev_o1", 9_000, "rq_before")
         school.grant()
@@ -43,7 +57,7 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def office(lively: Served) -> Office:
+def office(lively: Lively) -> Office:
     """Return what finance of the lively school has to do."""
     return furnish(lively.school)
 
@@ -79,13 +93,13 @@ def _serious(page: Page) -> list[str]:
 
 class TestEveryPage:
     @pytest.mark.parametrize(("language", "dark"), [("zh-CN", False), ("en-US", True)])
-    def test_is_accessible(self, chromium: Browser, lively: Served, office: Office, language: str, dark: bool) -> None:
+    def test_is_accessible(self, chromium: Browser, lively: Lively, office: Office, language: str, dark: bool) -> None:
         outlets = tuple(f"/w/{lively.school.stickers[device]}" for device in ("dev_o1", "dev_o2", "dev_o3"))
         bill = f"/history/{lively.school.history()[-1].water_session_id}"
         findings: list[str] = []
 
         for login, paths, size in (
-            ("wang", (*_STUDENT, *outlets, bill), None),
+            ("wang", (*_STUDENT, *outlets, bill, *lively.money_paths()), None),
             ("zhao", outlets, None),
             *((login, paths, DESKTOP) for login, paths in _staff(office)),
         ):
@@ -102,10 +116,11 @@ class TestEveryPage:
         assert not findings, "\n".join(findings)
 
     @pytest.mark.parametrize("width", [320, 390, 768])
-    def test_fits_the_screen(self, chromium: Browser, lively: Served, office: Office, width: int) -> None:
+    def test_fits_the_screen(self, chromium: Browser, lively: Lively, office: Office, width: int) -> None:
         size = {"width": width, "height": 800}
         wide: list[str] = []
-        student = (*_STUDENT, *(f"/w/{lively.school.stickers[device]}" for device in ("dev_o1", "dev_o2", "dev_o3")))
+        outlets = (f"/w/{lively.school.stickers[device]}" for device in ("dev_o1", "dev_o2", "dev_o3"))
+        student = (*_STUDENT, *outlets, *lively.money_paths())
 
         for login, paths in (("wang", student), *_staff(office)):
             for language in ("zh-CN", "en-US"):
@@ -119,7 +134,7 @@ class TestEveryPage:
         assert not wide
 
     @pytest.mark.parametrize(("language", "width"), [("zh-CN", 390), ("en-US", 1280)])
-    def test_breaks_no_word_and_no_date(self, chromium: Browser, lively: Served, language: str, width: int) -> None:
+    def test_breaks_no_word_and_no_date(self, chromium: Browser, lively: Lively, language: str, width: int) -> None:
         size = {"width": width, "height": 900}
         with visit(chromium, lively, login="admin", size=size, language=language) as page:
             page.goto(f"{lively.url}/admin/protections")
@@ -142,7 +157,7 @@ class TestEveryPage:
         assert len({label for label, _ in regions}) == len(regions) == 3
         assert {tab for _, tab in regions} == {0}
 
-    def test_is_complete_without_scripts(self, chromium: Browser, lively: Served) -> None:
+    def test_is_complete_without_scripts(self, chromium: Browser, lively: Lively) -> None:
         with visit(chromium, lively, login="fac", size=DESKTOP, scripts=False) as page:
             page.goto(f"{lively.url}/facilities")
 

@@ -1,6 +1,7 @@
-"""A student's money: purses and top-ups, a top-up that does not arrive, transfers, disputes, and leaving."""
+"""A student's money: purses and top-ups, a top-up that does not arrive, transfers, and leaving."""
 
 import secrets
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -10,27 +11,29 @@ from starlette.responses import RedirectResponse, Response
 
 from backend.cardholders.types import SignIn
 from backend.errors import BackendError, NotFound
+from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms, from_epoch_ms
 from backend.ledger.service import Place
 from backend.payments import cases, leaver, people_rules, purse_transfers
 from backend.payments import service as payments
 from backend.payments.capabilities import EXTERNAL_METHODS, MATRIX
-from backend.payments.people_rules import DISPUTE_REASONS
 from backend.payments.rules import SPEND_ORDER
 from backend.payments.top_ups import REPORT_AFTER, TopUpUnknown
-from backend.settlement import service as settlement
-from backend.water_sessions import disputing
 from backend.water_sessions import service as water_sessions
+from backend.web.payer_codes import asks_code, code_of
 from backend.web.rendering import say
-from backend.web.signed_in import FormIncomplete, Here, SentForm, SignedIn
+from backend.web.routes import money_disputes
+from backend.web.signed_in import Form, FormIncomplete, Here, SentForm, SignedIn
 
 router = APIRouter(include_in_schema=False)
 TOP_UP_CHOICES_MINOR = (1_000, 2_000, 5_000, 10_000)
+_TOP_UP_SUGGESTED_MINOR = 2_000
 _TOP_UP_MIN_MINOR = 100
 _TOP_UP_MAX_MINOR = 50_000
 _ENTRIES = 10
 _PAGE = 30
 _PENDING_LOOKED_THROUGH = 50
+_MOVES_LOOKED_THROUGH = 20
 
 
 class AmountInvalid(BackendError):
@@ -94,14 +97,44 @@ def _outcome(conn: Connection, found: SignIn, top_up_id: str) -> str:
         return ""
 
 
-def _wallet_page(here: Here, request: Request, found: SignedIn, refusal: BackendError | None = None) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """What a form that was refused said; a payment code is never among it."""
+
+    amount: str = str(_TOP_UP_SUGGESTED_MINOR)
+    method: str = ""
+    pair: str = ""
+    yuan: str = ""
+
+
+_NOTHING_TYPED = _Typed()
+
+
+def _moved(conn: Connection, found: SignIn, transfer_id: str) -> purse_transfers.PurseTransfer | None:
+    """Return the person's own transfer that the page was reached by, if any."""
+    if not transfer_id:
+        return None
+    made = purse_transfers.transfers(
+        conn, found.tenant_id, cardholder_id=found.cardholder.cardholder_id, limit=_MOVES_LOOKED_THROUGH
+    )
+    return next((each for each in made if each.transfer_id == transfer_id), None)
+
+
+def _wallet_page(
+    here: Here, request: Request, found: SignedIn, refusal: BackendError | None = None, typed: _Typed = _NOTHING_TYPED
+) -> Response:
     tenant_id, cardholder_id = found.tenant_id, found.cardholder.cardholder_id
+    asked_for = request.query_params
+    methods = [method for method in EXTERNAL_METHODS if MATRIX[method].charge]
     with here.backend.db.read() as conn:
-        outcome = _outcome(conn, found, request.query_params.get("topup", ""))
+        outcome = _outcome(conn, found, asked_for.get("topup", ""))
+        moved = _moved(conn, found, asked_for.get("moved", ""))
         purses = payments.purses(conn, tenant_id, cardholder_id)
         entries = payments.wallet_entries(conn, tenant_id, cardholder_id, _ENTRIES)
         live = water_sessions.live_of_cardholder(conn, tenant_id, cardholder_id)
+        sticker = fleet.device(conn, tenant_id, live.device_id).sticker_token if live is not None else ""
         top_ups = payments.top_ups(conn, tenant_id, cardholder_id, _PENDING_LOOKED_THROUGH)
+        with_code = {method for method in methods if asks_code(conn, found, method)}
     return here.pages.render(
         request,
         "student/wallet.html",
@@ -112,14 +145,17 @@ def _wallet_page(here: Here, request: Request, found: SignedIn, refusal: Backend
         available_minor=sum(purse.available_minor for purse in purses),
         held_minor=sum(purse.held_minor for purse in purses),
         entries=entries,
-        live=live,
+        shower=f"/w/{sticker}?s={live.water_session_id}" if live is not None else "",
         waiting=[each for each in top_ups if each.state == payments.TopUpState.CHECKING],
         choices=TOP_UP_CHOICES_MINOR,
-        methods=[MATRIX[method] for method in EXTERNAL_METHODS if MATRIX[method].charge],
+        methods=methods,
+        with_code=with_code,
         pairs=sorted(people_rules.pairs(tenant_id)),
         top_up_id=secrets.token_hex(12),
         transfer_id=secrets.token_hex(12),
+        typed=typed,
         outcome=outcome,
+        moved=moved,
         said=say(refusal, here.pages.language(request)) if refusal is not None else None,
     )
 
@@ -133,22 +169,29 @@ def wallet(here: Here, request: Request, found: SignedIn) -> Response:
 @router.post("/wallet/top-up")
 def top_up(here: Here, request: Request, found: SignedIn, form: SentForm) -> Response:
     """Top the wallet up once per form; the outcome is shown on the wallet page."""
-    ctx = here.backend.context
     try:
-        made = payments.top_up(
-            ctx.db,
-            ctx.providers,
-            found.tenant_id,
-            found.cardholder.cardholder_id,
-            form.need("method"),
-            parse_amount(form.need("amount")),
-            form.need("top_up_id"),
-            ctx.clock,
-            payer_code=form.get("payer_code")[:64],
-        )
+        made = _top_up(here, found, form)
     except BackendError as refusal:
-        return _wallet_page(here, request, found, refusal)
+        typed = _Typed(amount=form.get("amount"), method=form.get("method"))
+        return _wallet_page(here, request, found, refusal, typed)
     return RedirectResponse(f"/wallet?topup={made.top_up_id}", 303)
+
+
+def _top_up(here: Here, found: SignedIn, form: Form) -> payments.TopUp:
+    ctx, method = here.backend.context, form.need("method")
+    with here.backend.db.read() as conn:
+        is_asked = asks_code(conn, found, method)
+    return payments.top_up(
+        ctx.db,
+        ctx.providers,
+        found.tenant_id,
+        found.cardholder.cardholder_id,
+        method,
+        parse_amount(form.need("amount")),
+        form.need("top_up_id"),
+        ctx.clock,
+        payer_code=code_of(form, is_asked=is_asked),
+    )
 
 
 @router.post("/wallet/transfer")
@@ -157,7 +200,7 @@ def transfer(here: Here, request: Request, found: SignedIn, form: SentForm) -> R
     try:
         giver, _, taker = form.need("pair").partition(">")
         with here.backend.db.write() as conn:
-            purse_transfers.transfer(
+            moved = purse_transfers.transfer(
                 conn,
                 tenant_id=found.tenant_id,
                 cardholder_id=found.cardholder.cardholder_id,
@@ -168,8 +211,9 @@ def transfer(here: Here, request: Request, found: SignedIn, form: SentForm) -> R
                 now=here.now,
             )
     except BackendError as refusal:
-        return _wallet_page(here, request, found, refusal)
-    return RedirectResponse("/wallet", 303)
+        typed = _Typed(pair=form.get("pair"), yuan=form.get("amount")[:10])
+        return _wallet_page(here, request, found, refusal, typed)
+    return RedirectResponse(f"/wallet?moved={moved.transfer_id}", 303)
 
 
 class PurseUnknown(NotFound):
@@ -279,71 +323,6 @@ def report(here: Here, request: Request, found: SignedIn, form: SentForm, top_up
     return RedirectResponse(f"/wallet/top-ups/{top_up_id}", 303)
 
 
-def _dispute_page(
-    here: Here, request: Request, found: SignedIn, water_session_id: str, refusal: BackendError | None = None
-) -> Response:
-    with here.backend.db.read() as conn:
-        receipt = settlement.receipt(conn, found.tenant_id, water_session_id)
-        if receipt.session.cardholder_id != found.cardholder.cardholder_id:
-            raise water_sessions.WaterSessionUnknown
-        about = disputing.disputes(conn, found.tenant_id, cardholder_id=found.cardholder.cardholder_id, limit=200)
-    mine = [each for each in about if each.water_session_id == water_session_id]
-    is_closed = all(each.state in ("refunded", "rejected") for each in mine)
-    return here.pages.render(
-        request,
-        "student/dispute.html",
-        status=refusal.status if refusal is not None else 200,
-        now=here.now,
-        tab="history",
-        receipt=receipt,
-        session=receipt.session,
-        disputes=mine,
-        may_open=receipt.session.state == "settled" and (receipt.session.captured_minor or 0) > 0 and is_closed,
-        reasons=DISPUTE_REASONS,
-        text_chars_max=people_rules.DISPUTE_TEXT_CHARS_MAX,
-        request_id=secrets.token_hex(12),
-        said=say(refusal, here.pages.language(request)) if refusal is not None else None,
-    )
-
-
-@router.get("/history/{water_session_id}/dispute")
-def dispute(here: Here, request: Request, found: SignedIn, water_session_id: str) -> Response:
-    """Show what was said about a bill, or the form to say that it is wrong."""
-    return _dispute_page(here, request, found, water_session_id)
-
-
-@router.post("/history/{water_session_id}/dispute")
-def open_dispute(here: Here, request: Request, found: SignedIn, form: SentForm, water_session_id: str) -> Response:
-    """Dispute a bill once per form."""
-    try:
-        with here.backend.db.write() as conn:
-            disputing.open_dispute(
-                conn,
-                tenant_id=found.tenant_id,
-                dispute_id=f"dp_{form.need('dispute_id')[:40]}",
-                water_session_id=water_session_id,
-                cardholder_id=found.cardholder.cardholder_id,
-                reason=form.need("reason"),
-                text=form.get("text"),
-                now=here.now,
-            )
-    except NotFound:
-        raise
-    except disputing.NotYourSession as error:
-        raise water_sessions.WaterSessionUnknown from error
-    except BackendError as refusal:
-        return _dispute_page(here, request, found, water_session_id, refusal)
-    return RedirectResponse(f"/history/{water_session_id}/dispute", 303)
-
-
-@router.get("/disputes")
-def disputes(here: Here, request: Request, found: SignedIn) -> Response:
-    """List the person's disputes with what came of them, newest first."""
-    with here.backend.db.read() as conn:
-        listed = disputing.disputes(conn, found.tenant_id, cardholder_id=found.cardholder.cardholder_id, limit=_PAGE)
-    return here.pages.render(request, "student/disputes.html", now=here.now, tab="history", disputes=listed)
-
-
 @router.get("/leave")
 def leave(here: Here, request: Request, found: SignedIn) -> Response:
     """Show what a leaver would be paid, what stands in the way, and where to ask for it."""
@@ -364,3 +343,6 @@ def leave(here: Here, request: Request, found: SignedIn) -> Response:
         obstacles=obstacles,
         payouts=payouts,
     )
+
+
+router.include_router(money_disputes.router)

@@ -11,6 +11,7 @@ from backend.cardholders import service as cardholders
 from backend.errors import BackendError
 from backend.fleet import service as fleet
 from backend.settlement import service as settlement
+from backend.water_sessions import disputing
 from backend.water_sessions import service as water_sessions
 from backend.web.outlet_page import outlet_of
 from backend.web.rendering import say
@@ -39,10 +40,17 @@ def bill(here: Here, request: Request, found: SignedIn, water_session_id: str) -
     """Show one bill with everything it rests on."""
     with here.backend.db.read() as conn:
         receipt = settlement.receipt(conn, found.tenant_id, water_session_id)
+        told = disputing.disputes(conn, found.tenant_id, water_session_id=water_session_id, limit=1)
     if receipt.session.cardholder_id != found.cardholder.cardholder_id:
         raise water_sessions.WaterSessionUnknown
     return here.pages.render(
-        request, "student/bill.html", now=here.now, tab="history", receipt=receipt, session=receipt.session
+        request,
+        "student/bill.html",
+        now=here.now,
+        tab="history",
+        receipt=receipt,
+        session=receipt.session,
+        is_disputed=bool(told),
     )
 
 

@@ -10,12 +10,12 @@ from starlette.responses import RedirectResponse, Response
 from backend.cardholders.types import SignIn
 from backend.errors import BackendError
 from backend.payments import service as payments
-from backend.payments.capabilities import MATRIX
 from backend.tariffs import service as tariffs
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import StartRequest, WaterSession
 from backend.web import outlet_page
 from backend.web.outlet_page import MOVING, Outlet
+from backend.web.payer_codes import asks_code, code_of
 from backend.web.rendering import say
 from backend.web.signed_in import Here, SentForm, SignedIn, Site
 from backend.web.streams import stream
@@ -49,8 +49,9 @@ def _idle(
     now = here.now
     with here.backend.db.read() as conn:
         offer = outlet_page.offer(conn, outlet, found.cardholder, now)
+        accepted = [method.method for method in offer.methods if method.accepted]
+        with_code = {method for method in accepted if asks_code(conn, found, method)}
     language = here.pages.language(request)
-    accepted = [method.method for method in offer.methods if method.accepted]
     shown = refusal or offer.obstacle
     return here.pages.render(
         request,
@@ -67,7 +68,7 @@ def _idle(
         is_blocked=offer.obstacle is not None,
         chosen=chosen if chosen in accepted else offer.suggested,
         deposits=[method for method in accepted if payments.is_deposit(method)],
-        takes_code=any(MATRIX[method].needs_code for method in accepted),
+        with_code=with_code,
     )
 
 
@@ -129,7 +130,8 @@ def start(here: Here, request: Request, found: SignedIn, form: SentForm, token: 
     person = found.cardholder
     with here.backend.db.read() as conn:
         outlet = outlet_page.outlet_by_sticker(conn, found.tenant_id, token)
-    method = form.get("method", water_sessions.WALLET)
+        method = form.get("method", water_sessions.WALLET)
+        is_asked = asks_code(conn, found, method)
     try:
         if form.get("presence") != outlet.device.device_id:
             raise PresenceMissing
@@ -142,7 +144,7 @@ def start(here: Here, request: Request, found: SignedIn, form: SentForm, token: 
                 cardholder_id=person.cardholder_id,
                 method=method,
             ),
-            payer_code=form.get("payer_code", "").strip()[:64],
+            payer_code=code_of(form, is_asked=is_asked),
         )
     except BackendError as refusal:
         return _idle(here, request, found, outlet, token=token, refusal=refusal, chosen=method)
