@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from backend.payments import cases, disputes, staff_entries
 from backend.payments import service as payments
@@ -124,7 +125,7 @@ def furnish(school: School) -> Office:
     hold(school, "young", age=timedelta(hours=2))
     found, done = open_case(school, "auth_old"), open_case(school, "alipay/2026-11-21/1", "statement_only")
     proposed, executed, rejected = (propose(school, f"en_office-{number}") for number in (1, 2, 3))
-    at = {"tenant_id": school.tenant_id, "now": school.clock.now}
+    at: dict[str, Any] = {"tenant_id": school.tenant_id, "now": school.clock.now}
     with school.db.write() as conn:
         cases.close_case(conn, case_id=done, closed_by=second, note="渠道已退回 (returned there)", **at)
         staff_entries.approve(conn, entry_id=executed, approved_by=second, **at)

@@ -1,9 +1,11 @@
 """Finance's pages: who sees and does what, each path once around, refusals in words on the page, files to download."""
 
+import asyncio
 import csv
 import io
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,11 @@ from bs4 import BeautifulSoup
 from fastapi import FastAPI
 from httpx import Response
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from backend.app import create_app
 from backend.cardholders import service as cardholders
+from backend.db import Database
 from backend.payments import cases, disputes, people_rules, staff_entries
 from backend.payments import service as payments
 from backend.payments.port import Unknown
@@ -20,7 +25,8 @@ from backend.statements import service as statements
 from backend.water_sessions import disputing
 from backend.web.finance_view import account_choices, facts
 from backend.web.routes.finance_statements import UPLOAD_BYTES_MAX
-from tests.fakes.web_site import PASSWORD, School, add_foreign_school
+from tests.fakes.web_finance import furnish
+from tests.fakes.web_site import PASSWORD, School, add_foreign_school, open_school
 from tests.unit.backend.statements.samples import PACKED, PLAIN, ROWS
 from tests.unit.backend.statements.writing import DAY
 from tests.unit.backend.web.conftest import SignedInAs, form_token, post
@@ -662,6 +668,48 @@ class TestFiles:
         assert {tuple(row[3:8]) for row in rows[1:]} == {
             ("ch_wang", "Campus wallet", "0.01", "Given back", "By finance")
         }
+
+
+class TestEveryPage:
+    def test_is_the_same_on_every_database(self, database: Database, tmp_path: Path) -> None:
+        school = open_school(database, tmp_path)
+        office = furnish(school)
+        client = TestClient(create_app(school.backend), headers={"accept-language": "en"})
+        sent = {"form_token": form_token(client.get("/login").text), "tenant": "gxu", "login": "fin", "next": "/"}
+        client.post("/login", data={**sent, "password": PASSWORD})
+
+        answers = [client.get(path) for path in (*office.paths(), "/finance/cases.csv", "/finance/refunds.csv")]
+
+        assert {answer.status_code for answer in answers} == {200}
+
+
+class TestUploads:
+    def test_are_not_read_for_whoever_may_not_bring_one(self, app: FastAPI) -> None:
+        said: list[Message] = []
+
+        async def receive() -> Message:
+            raise AssertionError("nobody asked who sends it")
+
+        async def send(message: Message) -> None:
+            said.append(message)
+
+        headers = [(b"content-type", b"multipart/form-data; boundary=b"), (b"transfer-encoding", b"chunked")]
+        scope = {
+            "type": "http", "method": "POST", "path": "/finance/statements", "raw_path": b"/finance/statements",
+            "query_string": b"", "headers": headers, "scheme": "http", "server": ("testserver", 80), "root_path": "",
+            "http_version": "1.1", "client": ("127.0.0.1", 1),
+        }  # fmt: skip
+        asyncio.run(app(scope, receive, send))
+
+        assert said[0]["status"] == 303
+        assert (b"location", b"/login?next=/") in said[0]["headers"]
+
+    def test_elsewhere_are_no_larger_than_any_form(self, signed_in_as: SignedInAs) -> None:
+        client = signed_in_as("fin")
+
+        answer = client.post("/finance/entries", files={"file": ("a", b"0" * 1_100_000, "text/csv")})
+
+        assert answer.status_code == 413
 
 
 class TestFacts:
