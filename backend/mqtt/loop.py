@@ -54,6 +54,8 @@ class WorkerLoop:
     #: taken from the broker, not committed: tried again when the database is back
     _held: list[Incoming] = field(default_factory=list)
     _connection: int = 0
+    #: the connection on which all that may have been lost with the one before was made due again
+    _resent: int = 0
     _failures: int = 0
     _sent: list[OutboxRow] = field(default_factory=list)
     _configured_at: float = 0.0
@@ -67,6 +69,7 @@ class WorkerLoop:
         self._held += self.link.poll(wait_s, self.batch_max - len(self._held))
         handled = 0
         try:
+            self._resend_once()
             handled = self._handle_held()
             self._send_commands()
             self._note_delivered()
@@ -78,6 +81,16 @@ class WorkerLoop:
             log.error("database not reached", extra={"reason": str(error.orig), "pause_s": pause_s})
             time.sleep(pause_s)
         return handled
+
+    def _resend_once(self) -> None:
+        """Make the commands that are still good due again, once a connection: the broker may have lost them."""
+        if not self.link.is_up or self._resent == self.link.connection:
+            return
+        with self.ctx.db.write() as conn:
+            again = outbox.resend_all(conn, self.ctx.clock())
+        self._resent = self.link.connection
+        if again:
+            log.info("commands sent again", extra={"count": again})
 
     def _handle_held(self) -> int:
         handled = 0

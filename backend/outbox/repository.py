@@ -84,14 +84,18 @@ def mark_sent(conn: Connection, keys: list[tuple[str, str]], now: datetime) -> N
 
 def unmark_sent(conn: Connection, tenant_id: str, gateway_id: str, now: datetime) -> int:
     """Let a gateway's sent commands that are still good be sent again, and return how many there are."""
+    return _unmark(conn, commands.c.tenant_id == tenant_id, commands.c.gateway_id == gateway_id, now=now)
+
+
+def unmark_all_sent(conn: Connection, now: datetime) -> int:
+    """Let every gateway's sent commands that are still good be sent again, and return how many there are."""
+    return _unmark(conn, now=now)
+
+
+def _unmark(conn: Connection, *which: Any, now: datetime) -> int:
     again = conn.execute(
         update(commands)
-        .where(
-            commands.c.tenant_id == tenant_id,
-            commands.c.gateway_id == gateway_id,
-            commands.c.sent_at.is_not(None),
-            commands.c.not_after > now,
-        )
+        .where(*which, commands.c.sent_at.is_not(None), commands.c.not_after > now)
         .values(sent_at=None, claimed_until=None)
     )
     return again.rowcount

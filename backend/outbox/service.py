@@ -148,6 +148,15 @@ def resend(conn: Connection, tenant_id: str, gateway_id: str, now: datetime) -> 
     return repository.unmark_sent(conn, tenant_id, gateway_id, now)
 
 
+def resend_all(conn: Connection, now: datetime) -> int:
+    """
+    Return how many unexpired commands of all gateways are sent once more, because the worker has (re)gained the broker.
+
+    A broker that restarted may have lost what it had confirmed, and a gateway that was back before us greeted nobody.
+    """
+    return repository.unmark_all_sent(conn, now)
+
+
 class ConflictingRecord(BackendError):
     """A gateway sent another record under a sequence that is already taken."""
 

@@ -118,6 +118,17 @@ class TestResend:
 
         assert [row.cmd_id for row in claim(database)] == [first, second]
 
+    def test_of_all_makes_every_gateways_sent_commands_due_again(self, database: Database) -> None:
+        cmd_id = enqueue(database, sequence=1)
+        claim(database)
+        with database.write() as conn:
+            service.mark_sent(conn, [("north", cmd_id)], NOW)
+
+            assert service.resend_all(conn, NOW + timedelta(seconds=20)) == 0
+            assert service.resend_all(conn, NOW) == 1
+
+        assert [row.cmd_id for row in claim(database)] == [cmd_id]
+
     def test_leaves_expired_commands_and_other_gateways_alone(self, database: Database) -> None:
         cmd_id = enqueue(database, sequence=1)
         with database.write() as conn:
