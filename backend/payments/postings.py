@@ -167,12 +167,24 @@ def write_off(conn: Connection, auth: Authorization, operation_id: str, amount_m
     _all_stand(ledger.execute(conn, auth.tenant_id, [request], now=now))
 
 
-def given_back(conn: Connection, auth: Authorization, operation_id: str, amount_minor: int, now: datetime) -> None:
-    """Book what the provider has given back to the payer for us, once per operation."""
+def given_back(conn: Connection, auth: Authorization, operation_id: str, amount_minor: int, now: datetime) -> bool:
+    """
+    Book what the provider has given back to the payer for us, once per operation; return whether it was still owed.
+
+    What was paid another way meanwhile (by an entry of staff) is given back a second time: that goes to suspense.
+    """
     payable = ledger.account(conn, auth.tenant_id, "refunds_payable", auth.method)
     receivable = ledger.account(conn, auth.tenant_id, "provider_receivable", auth.method)
-    request = _single(auth, f"{operation_id}.returned", payable, receivable, amount_minor, now, "given back")
-    _all_stand(ledger.execute(conn, auth.tenant_id, [request], now=now))
+    name, memo = f"{operation_id}.returned", "given back"
+    request = _single(auth, name, payable, receivable, amount_minor, now, memo)
+    results = ledger.execute(conn, auth.tenant_id, [request], now=now)
+    is_owed = results[0].stands
+    if not is_owed:
+        suspense = ledger.account(conn, auth.tenant_id, "suspense")
+        request = _single(auth, name, suspense, receivable, amount_minor, now, memo)
+        results = ledger.execute(conn, auth.tenant_id, [request], now=now)
+    _all_stand(results)
+    return is_owed
 
 
 def owe_refund(conn: Connection, auth: Authorization, refund: Refund, now: datetime) -> None:

@@ -2,7 +2,8 @@
 Applying what is heard of a step about an order (capture, void, undo, refund, or another look), in one transaction.
 
 A step is settled once: whoever answers first, the call, a query, a notification or a statement, moves the ledger, and
-everybody after finds it settled. What a provider refuses becomes a case for a person.
+everybody after finds it settled. What a provider refuses, or gives back although nobody is owed it any more, becomes a
+case for a person.
 """
 
 from dataclasses import replace
@@ -53,7 +54,8 @@ def _succeed(
     if (gives_back or seen.kind == "capture") and not _is_right_amount(conn, seen, found, answer, source, now):
         return
     if gives_back:
-        postings.given_back(conn, found, seen.operation_id, seen.amount_minor, now)
+        if not postings.given_back(conn, found, seen.operation_id, seen.amount_minor, now):
+            open_case(conn, seen, found, "amount_differs", "not_owed", now)
         _mark_refund(conn, seen, "done")
     if seen.kind == "capture" and reference_of(answer):
         # From here on the order is what was captured: refunds are about that, not about the hold.

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from backend.ledger.rules import TransferKind
+from backend.ledger import service as ledger
+from backend.ledger.rules import TransferKind, TransferRequest
 from backend.payments import postings, service
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
@@ -43,4 +44,25 @@ class TestGivenBack:
             with world.db.write() as conn:
                 postings.given_back(conn, auth, "auth_1.void", 300, world.now)
         assert balance(world.db, "refunds_payable/wechat") == 0
+        assert balance(world.db, "provider_receivable/wechat") == 0
+
+    def test_what_was_paid_another_way_meanwhile_goes_to_suspense_once(self, world: World) -> None:
+        auth = replace(world.held("wechat"), captured_minor=0)
+        world.void()
+        with world.db.write() as conn:
+            paid = TransferRequest(
+                transfer_id="paid",
+                kind=TransferKind.SINGLE,
+                debit_account_id="refunds_payable/wechat",
+                credit_account_id="cash",
+                amount_minor=1,
+                event_at=world.now,
+            )
+            assert ledger.execute(conn, "gxu", [paid], now=world.now)[0].stands
+
+        for _ in range(2):
+            with world.db.write() as conn:
+                assert not postings.given_back(conn, auth, "auth_1.void", 300, world.now)
+        assert balance(world.db, "refunds_payable/wechat") == 299
+        assert balance(world.db, "suspense") == -300
         assert balance(world.db, "provider_receivable/wechat") == 0

@@ -8,6 +8,7 @@ from backend.payments import service
 from backend.payments.port import Answer, Order, Step, Succeeded
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
+from tests.unit.backend.payments.office import Office
 
 #: Which rows are written is the same on both databases; `test_random_lives` and `test_service` look at both.
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -126,6 +127,24 @@ class TestResolveDue:
 
         assert world.provider.owed_minor("gxu") == 120
         assert world.cases() == []
+
+    def test_a_refund_that_was_paid_at_the_counter_meanwhile_is_a_case(self, world: World) -> None:
+        office = Office(world.db).fill()
+        world.held("unionpay")
+        world.capture(120)
+        world.settle(seconds=60)
+        world.refund(80)
+        paid = {"kind": "manual", "debit_account_id": "refunds_payable/unionpay", "credit_account_id": "cash"}
+        office.propose(cardholder_id="", amount_minor=80, **paid)
+        office.approve()
+        world.settle()
+
+        with world.db.read() as conn:
+            assert service.refund(conn, "gxu", "rf_1").state == "done"
+        assert world.cases() == [("amount_differs", "rf_1.refund")]
+        assert balance(world.db, "provider_receivable/unionpay") == world.provider.owed_minor("gxu") == 40
+        assert balance(world.db, "suspense") == -80
+        assert_settled(world.db)
 
     def test_an_undo_that_finds_money_is_a_late_success_and_a_case(self, world: World) -> None:
         world.provider.behave("lost_answer")
