@@ -193,7 +193,7 @@ def _empty_purses(
         own = purse_transfers.own_minor(conn, tenant_id, cardholder_id, each.purse)
         moves.append((f"{each.purse}.own", each.purse, owed, own, "payout"))
         own_minor += own
-        if rest := each.available_minor - own:
+        if (rest := each.posted_minor - own) > 0:
             fund = ledger.account(conn, tenant_id, PURSE_KINDS[each.purse], FUND_OWNER)
             moves.append((f"{each.purse}.returned", each.purse, fund, rest, "returned to the fund"))
             returned_minor += rest

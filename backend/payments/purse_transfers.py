@@ -1,7 +1,7 @@
 """
 Moving money between one's own purses, as the school's table allows, once per request id.
 
-Held money does not move: a transfer takes from what is available, and the ledger refuses the rest.
+Neither held money nor credit moves: a transfer takes from what is in the purse, and the ledger refuses the rest.
 """
 
 import re
@@ -157,14 +157,15 @@ def purse(conn: Connection, tenant_id: str, cardholder_id: str, name: str) -> pa
 def movable_minor(
     conn: Connection, tenant_id: str, cardholder_id: str, name: str, share: people_rules.Share = "any"
 ) -> int:
-    """Return how much of a purse may move: what is available, or the part of it that is the person's own money."""
+    """Return how much of a purse may move: what is in it and not held, or the part that is the person's own money."""
     if share == "own":
         return own_minor(conn, tenant_id, cardholder_id, name)
-    return max(purse(conn, tenant_id, cardholder_id, name).available_minor, 0)
+    found = purse(conn, tenant_id, cardholder_id, name)
+    return max(found.posted_minor - found.held_minor, 0)  # credit buys water; it is nobody's to move or to be paid
 
 
 def own_minor(conn: Connection, tenant_id: str, cardholder_id: str, name: str) -> int:
-    """Return how much of what a purse has available is the person's own: all of the wallet, part of a scheme."""
+    """Return how much of what may move is the person's own: all of the wallet, part of a scheme."""
     available = movable_minor(conn, tenant_id, cardholder_id, name)
     if name == WALLET or available == 0:
         return available

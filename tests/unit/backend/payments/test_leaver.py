@@ -63,6 +63,15 @@ class TestPayout:
         assert (office.balance("refunds_payable/payout"), office.balance("cash")) == (0, -1_003)
         assert office.is_even()
 
+    @pytest.mark.parametrize("purse", ["wallet", "voucher"])
+    def test_pays_out_no_credit(self, office: Office, purse: str) -> None:
+        office.lend(purse, 5_000)
+
+        paid = office.payout()
+
+        assert (paid.amount_minor, paid.returned_minor) == (1_003, 0)
+        assert office.purses() == {"subsidy": 0, "voucher": 0, "wallet": 0}
+
     def test_goes_to_a_bank_account_that_is_named(self, office: Office) -> None:
         office.payout(channel="bank", destination=" bank of ann 6222 0001 ")
         office.approve("po_1.1", by="ch_fin2")

@@ -69,6 +69,12 @@ class TestTransfer:
         assert (refused.code, refused.details["available_minor"]) == ("transfer_not_covered", 300)
         assert office.transfer(300).amount_minor == 300
 
+    def test_leaves_credit_where_it_is(self, office: Office) -> None:
+        office.lend("wallet", 5_000)
+
+        assert _refused(office, amount_minor=1_001).details == {"available_minor": 1_000, "amount_minor": 1_001}
+        assert office.transfer(1_000).amount_minor == 1_000
+
     def test_brings_back_ones_own_and_none_of_the_schools(self, office: Office) -> None:
         office.give("voucher", 500)
         office.transfer(400)
