@@ -388,12 +388,12 @@ class TestStatement:
     @pytest.mark.parametrize(
         ("packed", "hash_of", "url", "found"),
         [
-            (gzip.compress(CONTENT), CONTENT, "http://wechat.example/x?token=1", True),
-            (gzip.compress(CONTENT), CONTENT + b"x", "http://wechat.example/x?token=1", False),
-            (gzip.compress(CONTENT)[:-9], CONTENT, "http://wechat.example/x?token=1", False),
+            (gzip.compress(CONTENT, mtime=0), CONTENT, "http://wechat.example/x?token=1", True),
+            (gzip.compress(CONTENT, mtime=0), CONTENT + b"x", "http://wechat.example/x?token=1", False),
+            (gzip.compress(CONTENT, mtime=0)[:-9], CONTENT, "http://wechat.example/x?token=1", False),
             (CONTENT, CONTENT, "http://wechat.example/x?token=1", False),
-            (gzip.compress(CONTENT), CONTENT, "http://elsewhere.example/x?token=1", False),
-            (gzip.compress(CONTENT), CONTENT, "http://[", False),
+            (gzip.compress(CONTENT, mtime=0), CONTENT, "http://elsewhere.example/x?token=1", False),
+            (gzip.compress(CONTENT, mtime=0), CONTENT, "http://[", False),
         ],
     )
     def test_is_unpacked_and_equal_to_its_hash(
