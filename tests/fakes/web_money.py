@@ -30,6 +30,18 @@ class MoneyScene:
     disputed_bill: str
     rejected_bill: str
 
+    def kinds(self) -> tuple[str, ...]:
+        """Return the address of one money page of each kind and state."""
+        return (
+            f"/wallet?topup={self.checking}",
+            "/wallet/purses/wallet",
+            *(f"/wallet/top-ups/{each}" for each in (self.checking, self.reported, self.declined)),
+            *(f"/history/{each}" for each in (self.plain_bill, self.refunded_bill)),
+            *(f"/history/{each}/dispute" for each in (self.disputed_bill, self.rejected_bill)),
+            "/disputes",
+            "/leave",
+        )
+
     def paths(self) -> tuple[str, ...]:
         """Return the address of every money page of the student."""
         top_ups = (self.checking, self.reported, self.succeeded, self.declined)
