@@ -18,6 +18,7 @@ UNPACKED_BYTES_MAX = 400 * 1024 * 1024
 _MEMBERS_MAX = 32
 _LINE_BYTES_MAX = 16 * 1024
 _CHUNK_BYTES = 256 * 1024
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError)
 
 
@@ -109,6 +110,8 @@ def _unzip(name: str, data: bytes, encoding: str) -> list[Part]:
     except _DAMAGED as error:
         raise _damaged(name, "ZIP") from error
     infos = [info for info in archive.infolist() if not info.is_dir()]
+    if any(info.compress_type not in _COMPRESSIONS for info in infos):  # damage in others is not always found as such
+        raise StatementRefused("container", "the ZIP file is packed in a way no provider packs", file=name)
     if len(infos) > _MEMBERS_MAX or sum(info.file_size for info in infos) > UNPACKED_BYTES_MAX:
         raise StatementRefused("size", "the ZIP file holds more than any statement does", file=name)
     return [Part(_member_name(info, encoding), _reader(name, archive, info)) for info in infos]
