@@ -9,6 +9,12 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Stri
 
 from backend.db import UtcDateTime, metadata
 
+
+def _key(length: int) -> String:
+    """Return the type of a key: compared byte by byte on both databases, which is several times cheaper than words."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 _AVAILABLE = """may_go_negative
     OR (normal_side = 'credit' AND credits_posted - debits_posted - debits_pending + credit_limit_minor >= 0)
     OR (normal_side = 'debit' AND debits_posted - credits_posted - credits_pending + credit_limit_minor >= 0)"""
@@ -16,7 +22,7 @@ _AVAILABLE = """may_go_negative
 books = Table(
     "ledger_books",
     metadata,
-    Column("tenant_id", String(64), primary_key=True),
+    Column("tenant_id", _key(64), primary_key=True),
     #: Of the newest transfer; they are numbered 1, 2, 3… in the order they were decided.
     Column("last_number", BigInteger, nullable=False),
     #: All holds with an `expires_at` up to this time are resolved.
@@ -30,8 +36,8 @@ books = Table(
 accounts = Table(
     "ledger_accounts",
     metadata,
-    Column("tenant_id", String(64), primary_key=True),
-    Column("account_id", String(160), primary_key=True),
+    Column("tenant_id", _key(64), primary_key=True),
+    Column("account_id", _key(160), primary_key=True),
     Column("kind", String(32), nullable=False),
     Column("owner_id", String(96), nullable=False),
     Column("normal_side", String(6), nullable=False),
@@ -54,26 +60,27 @@ accounts = Table(
 transfers = Table(
     "ledger_transfers",
     metadata,
-    Column("tenant_id", String(64), primary_key=True),
-    Column("transfer_id", String(160), primary_key=True),
+    Column("tenant_id", _key(64), primary_key=True),
+    Column("transfer_id", _key(160), primary_key=True),
     Column("number", BigInteger, nullable=False),
     Column("kind", String(8), nullable=False),
-    Column("debit_account_id", String(160), nullable=False),
-    Column("credit_account_id", String(160), nullable=False),
+    Column("debit_account_id", _key(160), nullable=False),
+    Column("credit_account_id", _key(160), nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
-    Column("pending_id", String(160)),
+    Column("pending_id", _key(160)),
     Column("expires_at", UtcDateTime),
     Column("event_at", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
-    Column("reference", String(160), nullable=False),
+    Column("reference", _key(160), nullable=False),
     Column("memo", String(240), nullable=False),
     CheckConstraint("amount_minor > 0 AND debit_account_id <> credit_account_id", name="amount"),
     CheckConstraint("(kind IN ('post', 'void', 'expire')) = (pending_id IS NOT NULL)", name="pending"),
+    # An index on one key of many begins with it, not with the tenant: the first column then decides a comparison.
     #: What makes a hold resolve once, whatever the code above believes.
     Index(
         "uq_ledger_transfers_pending_id",
-        "tenant_id",
         "pending_id",
+        "tenant_id",
         unique=True,
         sqlite_where=text("pending_id IS NOT NULL"),
         postgresql_where=text("pending_id IS NOT NULL"),
@@ -86,18 +93,18 @@ transfers = Table(
         postgresql_where=text("expires_at IS NOT NULL"),
     ),
     Index("uq_ledger_transfers_number", "tenant_id", "number", unique=True),
-    Index("ix_ledger_transfers_debit", "tenant_id", "debit_account_id", "event_at"),
-    Index("ix_ledger_transfers_credit", "tenant_id", "credit_account_id", "event_at"),
-    Index("ix_ledger_transfers_reference", "tenant_id", "reference"),
+    Index("ix_ledger_transfers_debit", "debit_account_id", "tenant_id", "event_at"),
+    Index("ix_ledger_transfers_credit", "credit_account_id", "tenant_id", "event_at"),
+    Index("ix_ledger_transfers_reference", "reference", "tenant_id"),
 )
 
 #: What each reference left on an account that clears; a row goes when it is even. So this is the list of what is not.
 residues = Table(
     "ledger_residues",
     metadata,
-    Column("tenant_id", String(64), primary_key=True),
-    Column("account_id", String(160), primary_key=True),
-    Column("reference", String(160), primary_key=True),
+    Column("tenant_id", _key(64), primary_key=True),
+    Column("account_id", _key(160), primary_key=True),
+    Column("reference", _key(160), primary_key=True),
     Column("residue_minor", BigInteger, nullable=False),
 )
 
@@ -105,8 +112,8 @@ residues = Table(
 checkpoints = Table(
     "ledger_checkpoints",
     metadata,
-    Column("tenant_id", String(64), primary_key=True),
-    Column("account_id", String(160), primary_key=True),
+    Column("tenant_id", _key(64), primary_key=True),
+    Column("account_id", _key(160), primary_key=True),
     Column("debits_pending", BigInteger, nullable=False),
     Column("debits_posted", BigInteger, nullable=False),
     Column("credits_pending", BigInteger, nullable=False),
@@ -117,8 +124,8 @@ checkpoints = Table(
 credit_limits = Table(
     "ledger_credit_limits",
     metadata,
-    Column("tenant_id", String(64), primary_key=True),
-    Column("account_id", String(160), primary_key=True),
+    Column("tenant_id", _key(64), primary_key=True),
+    Column("account_id", _key(160), primary_key=True),
     Column("version", BigInteger, primary_key=True),
     Column("credit_limit_minor", BigInteger, nullable=False),
     Column("set_by", String(160), nullable=False),

@@ -1,7 +1,7 @@
 """
 `make bench`: measures, prints, and writes every figure to build/bench.json; `make bench ONLY=name` runs one.
 
-`ONLY="name --full"` takes the long way where there is one.
+`ONLY="name --full"` takes the long way where there is one; `ONLY="name --part one,other"` takes parts of it.
 
 Figures are ratios to a reference from the same run; nothing here passes or fails on wall time.
 """
@@ -25,22 +25,8 @@ BENCHES: dict[str, Callable[[], Iterable[Figure]]] = {
 _OUT = Path("build/bench.json")
 
 
-def main(names: list[str]) -> int:
-    """Run the named benches, or all, and return the exit status."""
-    if "--full" in names:
-        os.environ["CAMPUSTAP_BENCH_FULL"] = "1"
-        names = [name for name in names if name != "--full"]
-    unknown = [name for name in names if name not in BENCHES]
-    if unknown:
-        print(f"no bench is named {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
-        return 2
-    conditions = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-    figures: list[Figure] = []
-    for name in names or list(BENCHES):
-        print(f"== {name}")
-        for figure in BENCHES[name]():
-            print(figure.line(), flush=True)
-            figures.append(figure)
+def _keep(figures: list[Figure], conditions: str) -> None:
+    """Write figures to the file, in place of those of the same names."""
     kept = []
     if _OUT.exists():
         fresh = {figure.name for figure in figures}
@@ -48,6 +34,31 @@ def main(names: list[str]) -> int:
     _OUT.parent.mkdir(exist_ok=True)
     rows = kept + [figure.as_json(conditions) for figure in figures]
     _OUT.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def main(names: list[str]) -> int:
+    """Run the named benches, or all, and return the exit status."""
+    if "--full" in names:
+        os.environ["CAMPUSTAP_BENCH_FULL"] = "1"
+        names = [name for name in names if name != "--full"]
+    if "--part" in names:
+        at = names.index("--part")
+        os.environ["CAMPUSTAP_BENCH_PART"] = "".join(names[at + 1 : at + 2])
+        names = names[:at] + names[at + 2 :]
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"no bench is named {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    conditions = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+    figures: list[Figure] = []
+    try:
+        for name in names or list(BENCHES):
+            print(f"== {name}")
+            for figure in BENCHES[name]():
+                print(figure.line(), flush=True)
+                figures.append(figure)
+    finally:
+        _keep(figures, conditions)
     print(f"written to {_OUT}")
     return 0
 

@@ -2,142 +2,177 @@
 Holds and captures per second beside pgbench TPC-B on the same server in the same run, and what they wait.
 
 A request is one hold or one capture. Rounds are interleaved and medians reported, so that what else the machine does
-hits both sides alike. `--full` takes the history to ten million rows.
+hits both sides alike. CPU per request stands beside each rate, because a busy machine distorts it least: pgbench's 32
+processes claim a far bigger share of a busy machine than one writer and its server process do.
+
+One part alone: `make bench ONLY="ledger --part open"`. `--full` takes the history to ten million rows.
 """
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from tests.bench import ledger_peer
 from tests.bench.figures import Figure
+from tests.bench.ledger_growth import growth
 from tests.bench.ledger_load import fill
-from tests.bench.ledger_server import Server, durable_server
+from tests.bench.ledger_runs import SCHOOL, Run, Target, closed, opened_loop
+from tests.bench.ledger_server import NeedsPrograms, Server, durable_server
 
-_ACCOUNTS, _HISTORY = 200_000, 600_000
-_ROUNDS, _SECONDS = 3, 4
-_BATCH = 256
+_ACCOUNTS, _HISTORY = 100_000, 300_000
+_ROUNDS, _SECONDS = 3, 3.0
 _TPCB = "pgbench TPC-B, 32 clients"
-_SCHOOL, _OTHER_SCHOOL = "school", "other"
+_TPCB_CPU = "pgbench TPC-B, CPU of server and pgbench"
+_OTHER_SCHOOL = "other"
 
 
-def _workers(mode: str, figure: int, seconds: float, *targets: tuple[str, str, int]) -> list[dict[str, float]]:
-    """Run one worker for each (address, tenant, accounts), all at once, and return what they saw."""
-    running = []
-    for seed, (url, tenant_id, accounts) in enumerate(targets):
-        what = [mode, url, tenant_id, str(accounts), str(seed), str(seconds), str(figure)]
-        command = [sys.executable, "-m", "tests.bench.ledger_worker", *what]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-    found = []
-    for process in running:
-        said, _ = process.communicate()
-        if process.returncode != 0:
-            raise RuntimeError("a worker failed")
-        found.append(json.loads(said))
-    return found
+@dataclass
+class _Bench:
+    """A running server, and what several parts need of it, made when the first of them asks."""
+
+    server: Server
+    folder: Path
+    tpcb_runs: list[Run] = field(default_factory=list)
+
+    def tpcb(self) -> Run:
+        """Return one more round of pgbench."""
+        if not self.tpcb_runs:
+            self.server.prepare_tpcb()
+        run = self.server.tpcb(round(_SECONDS))
+        self.tpcb_runs.append(run)
+        return run
+
+    @cached_property
+    def postgres(self) -> str:
+        """Return the address of a database with two filled schools."""
+        url = self.server.create("ledger")
+        for tenant_id in (SCHOOL, _OTHER_SCHOOL):
+            fill(url, tenant_id, accounts=_ACCOUNTS, history=_HISTORY)
+        return url
+
+    @cached_property
+    def sqlite(self) -> str:
+        """Return the address of a file with one filled school."""
+        url = f"sqlite:///{self.folder}/ledger.db"
+        fill(url, SCHOOL, accounts=_ACCOUNTS, history=_HISTORY)
+        return url
 
 
-def _closed(size: int, *targets: tuple[str, str, int], seconds: float = _SECONDS) -> float:
-    return sum(found["per_s"] for found in _workers("closed", size, seconds, *targets))
+def _load() -> str:
+    return f"load average {os.getloadavg()[0]:.1f}"
+
+
+def _beside(bench: _Bench, cases: dict[str, tuple[int, list[Target]]], conditions: str) -> Iterator[Figure]:
+    """Yield rates and CPU of cases, in rounds with pgbench between them."""
+    runs: dict[str, list[Run]] = {name: [] for name in cases}
+    references = []
+    for _ in range(_ROUNDS):
+        references.append(bench.tpcb())
+        for name, (size, targets) in cases.items():
+            runs[name].append(closed(bench.server, size, targets, seconds=_SECONDS))
+    tpcb = median(run.per_s for run in references)
+    tpcb_cpu = median(run.cpu_us for run in references)
+    for name, found in runs.items():
+        rate = median(run.per_s for run in found)
+        seen = f"{conditions}, median of {_ROUNDS} rounds, mean batch {found[0].mean_batch:.0f}, {_load()}"
+        yield Figure(f"ledger: {name}", rate, "/s", _TPCB, tpcb, seen)
+        server = median(run.server_us for run in found)
+        client = median(run.client_us for run in found)
+        parts = f"{server:.1f} us in PostgreSQL, {client:.1f} us in Python, {_load()}"
+        yield Figure(f"ledger: {name}, CPU", median(run.cpu_us for run in found), "us", _TPCB_CPU, tpcb_cpu, parts)
+
+
+def _throughput(bench: _Bench) -> Iterator[Figure]:
+    """Yield what one and two workers reach."""
+    one, other = Target(bench.postgres, SCHOOL, _ACCOUNTS), Target(bench.postgres, _OTHER_SCHOOL, _ACCOUNTS)
+    cases = {
+        "PostgreSQL, one worker, batches of 256": (256, [one]),
+        "PostgreSQL, one worker, batches of 1024": (1_024, [one]),
+        "PostgreSQL, two workers of one school, batches of 1024": (1_024, [one, one]),
+        "PostgreSQL, two workers of two schools, batches of 1024": (1_024, [one, other]),
+    }
+    return _beside(bench, cases, f"holds and captures, 2 x {_ACCOUNTS} accounts, 2 x {_HISTORY} rows of history")
+
+
+def _sqlite(bench: _Bench) -> Iterator[Figure]:
+    """Yield what SQLite reaches, durable and a little less so."""
+    full = Target(bench.sqlite, SCHOOL, _ACCOUNTS)
+    normal = Target(bench.sqlite, SCHOOL, _ACCOUNTS, synchronous="NORMAL")
+    cases = {
+        f"SQLite ({target.synchronous}), one worker, batches of {size}": (size, [target])
+        for target in (full, normal)
+        for size in (256, 1_024)
+    }
+    return _beside(bench, cases, f"holds and captures, {_ACCOUNTS} accounts, {_HISTORY} rows of history")
+
+
+def _sizes(bench: _Bench) -> Iterator[Figure]:
+    """Yield what small batches reach."""
+    target = Target(bench.postgres, SCHOOL, _ACCOUNTS)
+    tpcb = bench.tpcb().per_s
+    for size in (1, 4, 16, 64):
+        run = closed(bench.server, size, [target], seconds=2)
+        name = f"ledger: PostgreSQL, batches of {size} ({'no batching' if size == 1 else 'closed loop'})"
+        cpu = f"CPU {run.server_us:.0f} us in PostgreSQL, {run.client_us:.0f} us in Python, {_load()}"
+        yield Figure(name, run.per_s, "/s", _TPCB, tpcb, cpu)
+
+
+def _open(bench: _Bench) -> Iterator[Figure]:
+    """Yield what single requests wait that arrive at a rate, whoever else waits."""
+    target = Target(bench.postgres, SCHOOL, _ACCOUNTS)
+    half = round(3 * bench.tpcb().per_s)
+    for rate in (1_000, 5_000, 10_000, 20_000, half):
+        seen = opened_loop(rate, target, seconds=_SECONDS)
+        name = f"ledger: open loop, {f'{half} (3 x TPC-B)' if rate == half else rate}/s"
+        conditions = (
+            f"{seen['offered_per_s']:.0f}/s offered, mean batch {seen['mean_batch']:.1f},"
+            f" {seen['busy']:.0f} turned away, {_load()}"
+        )
+        yield Figure(f"{name}, p50", seen["p50_ms"], "ms", conditions=conditions)
+        yield Figure(f"{name}, p99", seen["p99_ms"], "ms", conditions=conditions)
+
+
+def _peer(bench: _Bench) -> Iterator[Figure]:
+    """Yield what a double-entry library reaches on the same server."""
+    size = 256
+    python = ledger_peer.prepare()
+    bench.server.create("peer")
+    tpcb = bench.tpcb().per_s
+    seen = ledger_peer.per_s(python, "peer", bench.server, 3, size)
+    yield Figure("peer: django-hordak, one movement at a time", seen["one"], "/s", _TPCB, tpcb, _load())
+    yield Figure(f"peer: django-hordak, bulk of {size}", seen["bulk"], "/s", _TPCB, tpcb, _load())
+
+
+def _growth(bench: _Bench) -> Iterator[Figure]:
+    """Yield what a request costs as accounts and history grow."""
+    return growth(bench.server, full=bool(os.environ.get("CAMPUSTAP_BENCH_FULL")))
+
+
+_PARTS: dict[str, Callable[[_Bench], Iterator[Figure]]] = {
+    "throughput": _throughput,
+    "sqlite": _sqlite,
+    "sizes": _sizes,
+    "open": _open,
+    "peer": _peer,
+    "growth": _growth,
+}
 
 
 def measure_ledger() -> Iterator[Figure]:
-    """Yield throughput by batch and workers, latency by rate, a peer, and how cost grows."""
-    full = bool(os.environ.get("CAMPUSTAP_BENCH_FULL"))
-    peer = ledger_peer.prepare()
-    with durable_server() as server, tempfile.TemporaryDirectory(prefix="campustap-bench-") as folder:
-        sqlite = f"sqlite:///{folder}/ledger.db"
-        fill(sqlite, _SCHOOL, account_count=_ACCOUNTS, history=_HISTORY)
-        url = server.create("ledger")
-        for tenant_id in (_SCHOOL, _OTHER_SCHOOL):
-            fill(url, tenant_id, account_count=_ACCOUNTS, history=_HISTORY // 2)
-        server.prepare_tpcb()
-        found = _throughput(server, url, sqlite)
-        yield from found
-        tpcb = found[0].reference_value
-        assert tpcb is not None
-        yield from _by_size(url, tpcb)
-        yield from _waiting(url, tpcb)
-        yield from _beside(server, peer, tpcb)
-        yield from _growth(server, full)
-
-
-def _throughput(server: Server, url: str, sqlite: str) -> list[Figure]:
-    one = (url, _SCHOOL, _ACCOUNTS)
-    other = (url, _OTHER_SCHOOL, _ACCOUNTS)
-    cases: dict[str, tuple[Any, ...]] = {
-        "PostgreSQL, one worker, batches of 256": (256, one),
-        "PostgreSQL, one worker, batches of 1024": (1_024, one),
-        "PostgreSQL, two workers of one school, batches of 1024": (1_024, one, one),
-        "PostgreSQL, two workers of two schools, batches of 1024": (1_024, one, other),
-        "SQLite (FULL), one worker, batches of 256": (256, (sqlite, _SCHOOL, _ACCOUNTS)),
-    }
-    rounds: dict[str, list[float]] = {name: [] for name in (_TPCB, *cases)}
-    for _ in range(_ROUNDS):
-        rounds[_TPCB].append(server.tpcb_per_s(_SECONDS))
-        for name, (size, *targets) in cases.items():
-            rounds[name].append(_closed(size, *targets))
-    tpcb = median(rounds.pop(_TPCB))
-    conditions = f"holds and captures, {_ACCOUNTS} accounts, {_HISTORY} rows of history, median of {_ROUNDS} rounds"
-    return [Figure(f"ledger: {name}", median(values), "/s", _TPCB, tpcb, conditions) for name, values in rounds.items()]
-
-
-def _by_size(url: str, tpcb: float) -> list[Figure]:
-    return [
-        Figure(
-            f"ledger: PostgreSQL, batches of {size} ({'no batching' if size == 1 else 'closed loop'})",
-            _closed(size, (url, _SCHOOL, _ACCOUNTS), seconds=2),
-            "/s",
-            _TPCB,
-            tpcb,
-        )
-        for size in (1, 4, 16, 64)
-    ]
-
-
-def _waiting(url: str, tpcb: float) -> list[Figure]:
-    found = []
-    half = round(3 * tpcb)
-    for rate in (1_000, 5_000, 10_000, 20_000, half):
-        seen = _workers("open", rate, 3, (url, _SCHOOL, _ACCOUNTS))[0]
-        name = f"ledger: open loop, {'3 x TPC-B' if rate == half else rate}/s"
-        conditions = (
-            f"{seen['offered_per_s']:.0f}/s offered, mean batch {seen['mean_batch']:.1f}, {seen['busy']:.0f} refused"
-        )
-        found.append(Figure(f"{name}, p50", seen["p50_ms"], "ms", conditions=conditions))
-        found.append(Figure(f"{name}, p99", seen["p99_ms"], "ms", conditions=conditions))
-    return found
-
-
-def _beside(server: Server, peer: Path, tpcb: float) -> list[Figure]:
-    server.create("peer")
-    seen = ledger_peer.per_s(peer, "peer", server.folder, 3, _BATCH)
-    return [
-        Figure("peer: django-hordak, one movement at a time", seen["one"], "/s", _TPCB, tpcb),
-        Figure(f"peer: django-hordak, bulk of {_BATCH}", seen["bulk"], "/s", _TPCB, tpcb),
-    ]
-
-
-def _growth(server: Server, full: bool) -> list[Figure]:
-    """Return µs per request as accounts and history grow, each beside the smallest of its row."""
-    accounts = [(count, 100_000) for count in (1_000, 10_000, 100_000, 1_000_000)]
-    history = [(10_000, rows) for rows in (10_000, 100_000, 1_000_000, *([10_000_000] if full else []))]
-    found = []
-    for what, sizes in (("accounts", accounts), ("rows of history", history)):
-        smallest: float | None = None
-        for account_count, rows in sizes:
-            name = f"grown_{account_count}_{rows}"
-            url = server.create(name)
-            fill(url, _SCHOOL, account_count=account_count, history=rows)
-            took_us = 1e6 / median(_closed(_BATCH, (url, _SCHOOL, account_count), seconds=2) for _ in range(3))
-            server.run("dropdb", "-h", str(server.folder), "-U", "postgres", name)
-            smallest = took_us if smallest is None else smallest
-            grown = account_count if what == "accounts" else rows
-            found.append(Figure(f"ledger: a request with {grown} {what}", took_us, "us", f"fewest {what}", smallest))
-    return found
+    """Yield the figures of all parts, or of those named in CAMPUSTAP_BENCH_PART."""
+    names = os.environ.get("CAMPUSTAP_BENCH_PART", "").split(",")
+    chosen = [name for name in names if name] or list(_PARTS)
+    unknown = [name for name in chosen if name not in _PARTS]
+    if unknown:
+        raise SystemExit(f"the ledger's bench has no part {', '.join(unknown)}; there are: {', '.join(_PARTS)}")
+    try:
+        with durable_server() as server, tempfile.TemporaryDirectory(prefix="campustap-bench-") as folder:
+            bench = _Bench(server, Path(folder))
+            for name in chosen:
+                yield from _PARTS[name](bench)
+    except NeedsPrograms as error:
+        print(f"left out: {error}")

@@ -11,6 +11,8 @@ import sys
 import venv
 from pathlib import Path
 
+from tests.bench.ledger_server import Server
+
 _PACKAGES = ("django-hordak==2.0.0", "psycopg[binary]")
 _HOME = Path("build/bench-peer")
 
@@ -84,9 +86,9 @@ def prepare() -> Path:
     return python
 
 
-def per_s(python: Path, database: str, host: Path, seconds: float, size: int) -> dict[str, float]:
+def per_s(python: Path, database: str, server: Server, seconds: float, size: int) -> dict[str, float]:
     """Return movements per second, one at a time and in bulk, in a fresh database."""
-    command = [str(python), str(_HOME / "script.py"), database, str(host), "200", str(seconds), str(size)]
+    command = [str(python), str(_HOME / "script.py"), database, str(server.folder), "200", str(seconds), str(size)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         print(done.stderr[-2_000:], file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -10,9 +11,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 _PORT = "5432"
 _SETTINGS = ("shared_buffers=512MB", "max_wal_size=4GB", "fsync=on", "synchronous_commit=on", "listen_addresses=")
 _CLIENTS, _SCALE = 32, 50
+
+
+class NeedsPrograms(Exception):
+    """PostgreSQL's own programs are not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a measurement found: requests per second, and µs of CPU for each on both sides."""
+
+    per_s: float
+    server_us: float
+    client_us: float
+    mean_batch: float = 1.0
+
+    @property
+    def cpu_us(self) -> float:
+        """Return the CPU of both sides together."""
+        return self.server_us + self.client_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +64,37 @@ class Server:
         self.create("tpcb")
         self.run("pgbench", *self._where, "-i", "-q", "-s", str(_SCALE), "tpcb")
 
-    def tpcb_per_s(self, seconds: int) -> float:
-        """Return TPC-B-like transactions per second with 32 clients."""
-        said = self.run(
-            "pgbench", *self._where, "-c", str(_CLIENTS), "-j", "2", "-T", str(seconds), "-n", "-M", "prepared", "tpcb"
-        )
-        found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
-        assert found is not None, said
-        return float(found[1])
+    def tpcb(self, seconds: int) -> Run:
+        """Return TPC-B-like transactions per second with 32 clients, and their CPU."""
+        options = ["-c", str(_CLIENTS), "-j", "2", "-T", str(seconds), "-n", "-M", "prepared"]
+        server_began_s, own_began_s = self.cpu_s(), _children_s()
+        said = self.run("pgbench", *self._where, *options, "tpcb")
+        rate = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
+        count = re.search(r"transactions actually processed: (\d+)", said)
+        assert rate is not None, said
+        assert count is not None, said
+        served = int(count[1])
+        server_s, own_s = self.cpu_s() - server_began_s, _children_s() - own_began_s
+        return Run(float(rate[1]), server_s / served * 1e6, own_s / served * 1e6)
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds of all server processes so far, those that ended included."""
+        postmaster = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        while True:
+            try:
+                running = sum(sum(child.cpu_times()[:2]) for child in postmaster.children())
+                return float(running + sum(postmaster.cpu_times()[:4]))
+            except psutil.NoSuchProcess:  # one ended meanwhile; the server has its time by now
+                continue
 
     @property
     def _where(self) -> list[str]:
         return ["-h", str(self.folder), "-p", _PORT, "-U", "postgres"]
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _run(command: list[str], user: str | None, folder: Path) -> str:
@@ -70,7 +111,7 @@ def _programs() -> Path:
         return found[-1].parent
     pgbench = shutil.which("pgbench")
     if pgbench is None:
-        raise RuntimeError("this bench needs PostgreSQL's server programs with pgbench: apt-get install postgresql")
+        raise NeedsPrograms("PostgreSQL's server programs with pgbench are missing: apt-get install postgresql")
     return Path(pgbench).resolve().parent
 
 

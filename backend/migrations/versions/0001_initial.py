@@ -363,8 +363,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "ledger_accounts",
-        sa.Column("tenant_id", sa.String(length=64), nullable=False),
-        sa.Column("account_id", sa.String(length=160), nullable=False),
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("owner_id", sa.String(length=96), nullable=False),
         sa.Column("normal_side", sa.String(length=6), nullable=False),
@@ -391,7 +399,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "ledger_books",
-        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("last_number", sa.BigInteger(), nullable=False),
         sa.Column("expired_to", UtcDateTime(), nullable=False),
         sa.Column("stamp", sa.String(length=16), nullable=False),
@@ -400,8 +412,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "ledger_checkpoints",
-        sa.Column("tenant_id", sa.String(length=64), nullable=False),
-        sa.Column("account_id", sa.String(length=160), nullable=False),
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("debits_pending", sa.BigInteger(), nullable=False),
         sa.Column("debits_posted", sa.BigInteger(), nullable=False),
         sa.Column("credits_pending", sa.BigInteger(), nullable=False),
@@ -410,8 +430,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "ledger_credit_limits",
-        sa.Column("tenant_id", sa.String(length=64), nullable=False),
-        sa.Column("account_id", sa.String(length=160), nullable=False),
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("credit_limit_minor", sa.BigInteger(), nullable=False),
         sa.Column("set_by", sa.String(length=160), nullable=False),
@@ -422,26 +450,62 @@ def upgrade() -> None:
     )
     op.create_table(
         "ledger_residues",
-        sa.Column("tenant_id", sa.String(length=64), nullable=False),
-        sa.Column("account_id", sa.String(length=160), nullable=False),
-        sa.Column("reference", sa.String(length=160), nullable=False),
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "reference",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("residue_minor", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "account_id", "reference", name=op.f("pk_ledger_residues")),
     )
     op.create_table(
         "ledger_transfers",
-        sa.Column("tenant_id", sa.String(length=64), nullable=False),
-        sa.Column("transfer_id", sa.String(length=160), nullable=False),
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "transfer_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
-        sa.Column("debit_account_id", sa.String(length=160), nullable=False),
-        sa.Column("credit_account_id", sa.String(length=160), nullable=False),
+        sa.Column(
+            "debit_account_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "credit_account_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
-        sa.Column("pending_id", sa.String(length=160), nullable=True),
+        sa.Column(
+            "pending_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=True,
+        ),
         sa.Column("expires_at", UtcDateTime(), nullable=True),
         sa.Column("event_at", UtcDateTime(), nullable=False),
         sa.Column("recorded_at", UtcDateTime(), nullable=False),
-        sa.Column("reference", sa.String(length=160), nullable=False),
+        sa.Column(
+            "reference",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("memo", sa.String(length=240), nullable=False),
         sa.CheckConstraint(
             "(kind IN ('post', 'void', 'expire')) = (pending_id IS NOT NULL)", name=op.f("ck_ledger_transfers_pending")
@@ -453,9 +517,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("ledger_transfers", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_ledger_transfers_credit", ["tenant_id", "credit_account_id", "event_at"], unique=False
+            "ix_ledger_transfers_credit", ["credit_account_id", "tenant_id", "event_at"], unique=False
         )
-        batch_op.create_index("ix_ledger_transfers_debit", ["tenant_id", "debit_account_id", "event_at"], unique=False)
+        batch_op.create_index("ix_ledger_transfers_debit", ["debit_account_id", "tenant_id", "event_at"], unique=False)
         batch_op.create_index(
             "ix_ledger_transfers_expires_at",
             ["tenant_id", "expires_at"],
@@ -463,11 +527,11 @@ def upgrade() -> None:
             sqlite_where=sa.text("expires_at IS NOT NULL"),
             postgresql_where=sa.text("expires_at IS NOT NULL"),
         )
-        batch_op.create_index("ix_ledger_transfers_reference", ["tenant_id", "reference"], unique=False)
+        batch_op.create_index("ix_ledger_transfers_reference", ["reference", "tenant_id"], unique=False)
         batch_op.create_index("uq_ledger_transfers_number", ["tenant_id", "number"], unique=True)
         batch_op.create_index(
             "uq_ledger_transfers_pending_id",
-            ["tenant_id", "pending_id"],
+            ["pending_id", "tenant_id"],
             unique=True,
             sqlite_where=sa.text("pending_id IS NOT NULL"),
             postgresql_where=sa.text("pending_id IS NOT NULL"),
