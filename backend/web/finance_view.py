@@ -71,6 +71,12 @@ def facts(kind: str, evidence: Mapping[str, Any], language: str) -> list[Fact]:
     ]
 
 
+def why(reason: str, language: str) -> str:
+    """Return an entry's reason; one that a decided dispute gave it begins in the reader's language."""
+    first, _, rest = reason.partition(" ")
+    return f"{words.word('case', 'dispute', language)} {rest}" if first == "dispute" and rest else reason
+
+
 def people(conn: Connection, tenant_id: str, ids: Iterable[str]) -> dict[str, Cardholder | None]:
     """Return people by id; None for one who is not there."""
     found: dict[str, Cardholder | None] = {}

@@ -15,7 +15,7 @@ from backend.payments import leaver, people_rules, staff_entries
 from backend.payments import service as payments
 from backend.payments.people_rules import Obstacle
 from backend.water_sessions import service as water_sessions
-from backend.web.finance_view import account_choices, account_words, chosen_account, find_person, people
+from backend.web.finance_view import account_choices, account_words, chosen_account, find_person, people, why
 from backend.web.rendering import say
 from backend.web.routes.finance import DECIDERS, PAGE, After, Viewer, older
 from backend.web.routes.money import parse_yuan
@@ -47,6 +47,7 @@ def entries(here: Here, request: Request, found: Viewer, state: EntryState = "",
         part="entries",
         entries=listed,
         payable=payable,
+        why={each.entry_id: why(each.reason, here.pages.language(request)) for each in listed},
         people=named,
         may_propose=bool(found.cardholder.roles & people_rules.PROPOSERS),
         state=state,
@@ -239,6 +240,7 @@ def _entry_page(
         nav="finance",
         part="entries",
         entry=entry,
+        why=why(entry.reason, language),
         people=named,
         debit=account_words(entry.debit_account_id, language, named) if entry.debit_account_id else "",
         credit=account_words(entry.credit_account_id, language, named) if entry.credit_account_id else "",

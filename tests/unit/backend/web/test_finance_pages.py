@@ -518,6 +518,8 @@ class TestDisputes:
         decided = [post(fin, "/finance/statements", path, **wanted) for _ in range(2)]
         entry = re.search(r"/finance/entries/en_[^\"]+", fin.get(path).text)
         assert entry is not None
+        for path_shown in (entry[0], "/finance/entries"):
+            assert "学生申诉 dp_wang-0001: 水温偏低" in _text(fin.get(path_shown))
         post(second, entry[0], entry[0], do="approve")
 
         assert (empty.status_code, 'data-code="form_incomplete"' in empty.text) == (422, True)
