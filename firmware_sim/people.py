@@ -13,6 +13,8 @@ from firmware_sim.stack import control
 
 _OPEN_WITHIN_S = 20.0
 _BILL_WITHIN_S = 60.0
+#: who tapped and still stands under running water taps again after so long, not for ever
+_TAP_AGAIN_S, _TAPS_AGAIN_MAX = 10.0, 4
 _ENDED = {"settled", "voided", "refused"}
 
 
@@ -60,6 +62,15 @@ async def _end(api: SchoolApi, control_port: int, visit: Visit, session_id: str)
         await _ask_devices(control_port, do="tap_flow", device=visit.device_id, open=False)
 
 
+async def _tap_until_heard(api: SchoolApi, control_port: int, visit: Visit, session_id: str) -> None:
+    """Tap again while nothing follows from a tap: with the line down, nobody hears it."""
+    for _ in range(_TAPS_AGAIN_MAX):
+        with contextlib.suppress(TimeoutError):
+            await _until(api, visit, session_id, {"closing"}, _TAP_AGAIN_S)
+            return
+        await _ask_devices(control_port, do="tap", device=visit.device_id, uid=visit.card_uid)
+
+
 async def live_through(api: SchoolApi, control_port: int, visit: Visit) -> str:
     """
     Return the state in which a visit's session ended.
@@ -73,6 +84,8 @@ async def live_through(api: SchoolApi, control_port: int, visit: Visit) -> str:
         await asyncio.sleep(visit.duration_s)
         with contextlib.suppress(Refused):  # it ended by itself in the meantime; the bill below tells
             await _end(api, control_port, visit, session_id)
+            if visit.ending == "card" and visit.start == "card":
+                await _tap_until_heard(api, control_port, visit, session_id)
         session = await _until(api, visit, session_id, set(), _BILL_WITHIN_S)
     if session["state"] == "refused":
         raise Refused(0, str(session["refusal"]))
