@@ -7,7 +7,7 @@ from backend.statements.containers import lines, parts
 from backend.statements.csv_columns import Columns
 from backend.statements.layouts import load
 from backend.statements.rules import Reading, china_moment
-from backend.statements.types import Kind, Row
+from backend.statements.types import Kind, Row, StatementRefused
 
 _DATA = load("wechat_tradebill")
 _NAMES: list[str] = _DATA["columns"]
@@ -28,7 +28,10 @@ def read(name: str, data: bytes, day: date, merchant_no: str) -> Reading:
 
     :raises StatementRefused: at once or while rows are read.
     """
-    (part,) = parts(name, data, encoding="gbk")[:1]
+    found = parts(name, data, encoding="gbk")
+    if len(found) != 1:
+        raise StatementRefused("container", "the ZIP file must hold one bill", file=name)
+    part = found[0]
     bill = _Bill(part.name, day, merchant_no)
     merchant = merchant_no
     if not merchant:

@@ -52,6 +52,11 @@ def china_moment(day: date, time: bytes) -> datetime | None:
     return _midnight(day) + timedelta(hours=int(time[:2]), minutes=int(time[3:5]), seconds=int(time[6:]))
 
 
+def ends_at(day: date) -> datetime:
+    """Return when a day is over in China; no file of it is whole before."""
+    return _midnight(day) + timedelta(days=1)
+
+
 @lru_cache(maxsize=64)
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=_CHINA).astimezone(UTC)

@@ -9,7 +9,7 @@ from itertools import islice
 from sqlalchemy import Connection
 
 from backend.statements import reading_alipay, reading_unionpay, reading_wechat, repository
-from backend.statements.rules import Reading, fingerprint, identity
+from backend.statements.rules import Reading, ends_at, fingerprint, identity
 from backend.statements.types import Row, StatementFile, StatementLine, StatementRefused, Summary
 
 #: Reads one method's files: (name, bytes, day, our merchant number or "") → what is in them.
@@ -44,6 +44,8 @@ def import_file(
     """
     if method not in _READERS:
         raise StatementRefused("method", f"no statement layout is known for {method!r}", file=name)
+    if now < ends_at(day):
+        raise StatementRefused("day", f"{day} is not over yet; its file is whole when the next day begins", file=name)
     repository.lock(conn, tenant_id, method)
     sha256 = hashlib.sha256(data).hexdigest()
     known = repository.find_file(conn, tenant_id, method, day, sha256)

@@ -17,6 +17,7 @@ from tests.unit.backend.statements.writing import (
     WECHAT_TOTALS,
     wechat,
     wechat_gzip,
+    zipped,
 )
 
 TEXT = wechat(WECHAT).decode("utf-8-sig")
@@ -76,6 +77,12 @@ class TestRead:
 
 
 class TestRefusal:
+    @pytest.mark.parametrize("names", [(), ("a.csv", "b.csv")])
+    def test_a_zip_without_one_bill_is_refused(self, names: tuple[str, ...]) -> None:
+        data = zipped({name: wechat(WECHAT) for name in names})
+
+        assert _refused(data)["cause"] == "container"
+
     @pytest.mark.parametrize(
         ("old", "new", "cause", "line", "field"),
         [

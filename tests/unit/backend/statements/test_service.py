@@ -119,6 +119,17 @@ class TestImportFile:
         with database.read() as conn:
             assert service.days(conn, "gxu", "wechat") == [DAY]
 
+    @pytest.mark.parametrize("method", sorted(ROWS))
+    def test_a_day_that_is_not_over_is_refused(self, database: Database, method: str) -> None:
+        midnight = datetime(2026, 11, 21, 16, tzinfo=UTC)
+
+        with pytest.raises(StatementRefused) as refused:
+            _import(database, PLAIN[method](ROWS[method]), method=method, now=midnight - timedelta(milliseconds=1))
+
+        assert refused.value.details["cause"] == "day"
+        assert _counts(database) == (0, 0)
+        assert _import(database, PLAIN[method](ROWS[method]), method=method, now=midnight).is_new
+
     def test_a_later_file_with_every_row_takes_the_place_of_the_first(self, database: Database) -> None:
         first = _import(database, wechat(WECHAT[:2]))
 
