@@ -90,6 +90,15 @@ operations = Table(
         sqlite_where=text("status = 'pending'"),
         postgresql_where=text("status = 'pending'"),
     ),
+    #: The few that are not done, however many were.
+    Index(
+        "ix_payment_operations_open",
+        "tenant_id",
+        "method",
+        "sent_at",
+        sqlite_where=text("status <> 'done'"),
+        postgresql_where=text("status <> 'done'"),
+    ),
     Index("ix_payment_operations_order", "tenant_id", "order_id"),
     #: No two orders or steps are one to a provider.
     Index("uq_payment_operations_number", "tenant_id", "number", unique=True),

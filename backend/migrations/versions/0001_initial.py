@@ -719,6 +719,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("status = 'pending'"),
             postgresql_where=sa.text("status = 'pending'"),
         )
+        batch_op.create_index(
+            "ix_payment_operations_open",
+            ["tenant_id", "method", "sent_at"],
+            unique=False,
+            sqlite_where=sa.text("status <> 'done'"),
+            postgresql_where=sa.text("status <> 'done'"),
+        )
         batch_op.create_index("ix_payment_operations_order", ["tenant_id", "order_id"], unique=False)
         batch_op.create_index("ix_payment_operations_sent", ["tenant_id", "method", "sent_at"], unique=False)
         batch_op.create_index("uq_payment_operations_number", ["tenant_id", "number"], unique=True)
@@ -1261,6 +1268,11 @@ def downgrade() -> None:
         batch_op.drop_index("uq_payment_operations_number")
         batch_op.drop_index("ix_payment_operations_sent")
         batch_op.drop_index("ix_payment_operations_order")
+        batch_op.drop_index(
+            "ix_payment_operations_open",
+            sqlite_where=sa.text("status <> 'done'"),
+            postgresql_where=sa.text("status <> 'done'"),
+        )
         batch_op.drop_index(
             "ix_payment_operations_due",
             sqlite_where=sa.text("status = 'pending'"),
