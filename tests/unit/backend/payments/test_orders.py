@@ -1,0 +1,104 @@
+"""What is heard of an order at the edges: in its last moment, never sent, undone already, nothing new."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from backend.payments import orders, queue_repository, steps
+from backend.payments.port import Answer, Declined, Succeeded, Unknown
+from backend.payments.rules import NEVER_SENT_AFTER, Source
+from backend.payments.service import Authorization, State
+from backend.payments.types import Operation, TopUp
+from tests.unit.backend.payments.books import balance
+from tests.unit.backend.payments.conftest import World
+
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+HELD = Succeeded("held", 300, "ref")
+
+
+def _hear(world: World, answer: Answer, source: Source, now: datetime) -> Authorization | TopUp:
+    with world.db.write() as conn:
+        return orders.apply_answer(conn, "gxu", "auth_1", answer, source=source, now=now)
+
+
+def _found(world: World, operation_id: str) -> Operation | None:
+    with world.db.read() as conn:
+        return queue_repository.find(conn, "gxu", operation_id)
+
+
+def _asked(world: World) -> Authorization:
+    """Have an authorization whose answer is lost."""
+    world.provider.behave("lost_answer")
+    return world.held("unionpay")
+
+
+class TestApplyAnswer:
+    @pytest.mark.parametrize(("early_ms", "state"), [(1, State.HELD), (0, State.DECLINED)])
+    def test_a_success_counts_before_the_authorization_ends(self, world: World, early_ms: int, state: State) -> None:
+        now = _asked(world).expires_at - timedelta(milliseconds=early_ms)
+
+        heard = _hear(world, HELD, Source.QUERY, now)
+
+        assert (heard.state, heard.late_success) == (state, state is State.DECLINED)
+        assert (_found(world, "auth_1.undo1") is not None) == heard.late_success
+
+    def test_one_never_sent_cannot_have_been_taken(self, world: World) -> None:
+        world.open("unionpay")
+        with world.db.write() as conn:
+            orders.apply_never_sent(conn, "gxu", "auth_1", world.now + NEVER_SENT_AFTER)
+
+        heard = _hear(world, HELD, Source.NOTIFICATION, world.now + timedelta(minutes=1))
+
+        assert (heard.state, heard.late_success) == (State.DECLINED, False)
+        assert _found(world, "auth_1.undo1") is None
+
+    def test_one_undone_is_not_undone_again_though_still_called_taken(self, world: World) -> None:
+        _asked(world)
+        world.void()
+        world.settle(seconds=60)
+        undone = _found(world, "auth_1.undo1")
+        assert undone is not None
+        assert undone.answer == "voided"
+
+        _hear(world, HELD, Source.NOTIFICATION, world.now)
+
+        assert _found(world, "auth_1.undo2") is None
+
+    @pytest.mark.parametrize("source", [Source.NOTIFICATION, Source.STATEMENT])
+    def test_who_says_nothing_new_puts_no_question_off(self, world: World, source: Source) -> None:
+        _asked(world)
+        before = _found(world, "auth_1")
+
+        _hear(world, Unknown("waiting"), source, world.now + timedelta(seconds=5))
+
+        assert _found(world, "auth_1") == before
+
+
+class TestApplyNeverSent:
+    @pytest.mark.parametrize(("early_ms", "state"), [(1, State.REQUESTED), (0, State.DECLINED)])
+    def test_declines_when_its_time_has_come(self, world: World, early_ms: int, state: State) -> None:
+        world.open("unionpay")
+        with world.db.write() as conn:
+            orders.apply_never_sent(
+                conn, "gxu", "auth_1", world.now + NEVER_SENT_AFTER - timedelta(milliseconds=early_ms)
+            )
+
+        assert world.auth().state is state
+
+
+class TestApplyStep:
+    def test_what_was_refused_stays_refused(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.settle(seconds=60)
+        world.refund(80)
+        seen = _found(world, "rf_1.refund")
+        assert seen is not None
+        for answer in (Declined("do_not_honor"), Succeeded("refunded", 80, "ref")):
+            with world.db.write() as conn:
+                steps.apply_step(conn, seen, answer, source=Source.NOTIFICATION, now=world.now)
+
+        found = _found(world, "rf_1.refund")
+        assert found is not None
+        assert found.status == "refused"
+        assert balance(world.db, "refunds_payable/unionpay") == 80
