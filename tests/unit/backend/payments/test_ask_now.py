@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from backend.payments import cases, service
+from backend.payments import cases, queue_repository, service
 from backend.payments.service import AskedJustNow, Operation, ReportTooEarly, State, TopUpState
 from backend.payments.top_ups import REPORT_AFTER, TopUpUnknown
 from tests.unit.backend.payments.books import assert_settled
@@ -111,12 +111,11 @@ class TestAskNow:
         world.held("unionpay")
         world.capture(200)
         with world.db.read() as conn:
-            step = service.question(conn, "gxu", "cap_1")
-        assert step is not None
-        assert (step.kind, step.status) == ("capture", "pending")
+            (step,) = queue_repository.of_order(conn, "gxu", "auth_1", "capture")
+        assert step.status == "pending"
         world.now += timedelta(seconds=60)
 
-        assert not ask(world, "cap_1")
+        assert not ask(world, step.operation_id)
         assert verbs(world) == ["authorize"]
         assert world.auth().state is State.CAPTURED
 
