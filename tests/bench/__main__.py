@@ -9,6 +9,7 @@ Figures are ratios to a reference from the same run; nothing here passes or fail
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -64,4 +65,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing it started stays
     sys.exit(main([name for name in sys.argv[1:] if name]))

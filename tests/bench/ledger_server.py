@@ -15,7 +15,7 @@ import psutil  # type: ignore[import-untyped]
 
 _PORT = "5432"
 _SETTINGS = ("shared_buffers=512MB", "max_wal_size=4GB", "fsync=on", "synchronous_commit=on", "listen_addresses=")
-_CLIENTS, _SCALE = 32, 50
+_CLIENTS, _SCALE = 32, 32
 
 
 class NeedsPrograms(Exception):
