@@ -4,12 +4,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from backend.payments import orders, queue_repository, steps
-from backend.payments.port import Answer, Declined, Succeeded, Unknown
+from backend.payments import orders, queue_repository
+from backend.payments.port import Answer, Succeeded, Unknown
 from backend.payments.rules import NEVER_SENT_AFTER, Source
 from backend.payments.service import Authorization, State
 from backend.payments.types import Operation, TopUp
-from tests.unit.backend.payments.books import balance
 from tests.unit.backend.payments.conftest import World
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -41,6 +40,9 @@ class TestApplyAnswer:
 
         assert (heard.state, heard.late_success) == (state, state is State.DECLINED)
         assert (_found(world, "auth_1.undo1") is not None) == heard.late_success
+        intent = _found(world, "auth_1")
+        assert intent is not None
+        assert (intent.status, intent.answer) == ("done", "taken" if state is State.HELD else "expired")
 
     def test_one_never_sent_cannot_have_been_taken(self, world: World) -> None:
         world.open("unionpay")
@@ -84,21 +86,3 @@ class TestApplyNeverSent:
             )
 
         assert world.auth().state is state
-
-
-class TestApplyStep:
-    def test_what_was_refused_stays_refused(self, world: World) -> None:
-        world.held("unionpay")
-        world.capture(120)
-        world.settle(seconds=60)
-        world.refund(80)
-        seen = _found(world, "rf_1.refund")
-        assert seen is not None
-        for answer in (Declined("do_not_honor"), Succeeded("refunded", 80, "ref")):
-            with world.db.write() as conn:
-                steps.apply_step(conn, seen, answer, source=Source.NOTIFICATION, now=world.now)
-
-        found = _found(world, "rf_1.refund")
-        assert found is not None
-        assert found.status == "refused"
-        assert balance(world.db, "refunds_payable/unionpay") == 80

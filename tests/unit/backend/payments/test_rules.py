@@ -132,3 +132,14 @@ class TestBackOff:
 
         assert waits == sorted(waits)
         assert (waits[0], waits[-1]) == (timedelta(seconds=1), timedelta(minutes=5))
+
+
+class TestNextQuestion:
+    @pytest.mark.parametrize(
+        ("after_s", "wait_s"),
+        [(0, 15), (30, 15), (31, 14), (44, 1), (45, 15), (60, 15)],
+    )
+    def test_it_backs_off_but_not_past_the_moment_to_give_up(self, after_s: int, wait_s: int) -> None:
+        now = NOW + timedelta(seconds=after_s)
+
+        assert rules.next_question(attempts=4, sent_at=NOW, now=now) == now + timedelta(seconds=wait_s)

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from backend.payments import service
-from backend.payments.port import Answer, Order, Step, Succeeded
+from backend.payments import queue_repository, service, steps
+from backend.payments.port import NOT_FOUND, Answer, Declined, Order, Step, Succeeded
+from backend.payments.rules import Source
+from backend.payments.types import Operation
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
 from tests.unit.backend.payments.office import Office
@@ -163,3 +165,73 @@ class TestResolveDue:
         world.settle(seconds=10)
 
         assert ("void_refused", "auth_1.undo1") in world.cases()
+
+
+def found(world: World, operation_id: str) -> Operation:
+    """Return an operation as it is."""
+    with world.db.read() as conn:
+        seen = queue_repository.find(conn, "gxu", operation_id)
+    assert seen is not None
+    return seen
+
+
+def hear(world: World, operation_id: str, answer: Answer) -> None:
+    """Be notified about a step."""
+    with world.db.write() as conn:
+        steps.apply_step(conn, found(world, operation_id), answer, source=Source.NOTIFICATION, now=world.now)
+
+
+class TestApplyStep:
+    def test_what_was_refused_stays_refused(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.settle(seconds=60)
+        world.refund(80)
+        hear(world, "rf_1.refund", Declined("do_not_honor"))
+        hear(world, "rf_1.refund", Succeeded("refunded", 80, "ref"))
+
+        assert found(world, "rf_1.refund").status == "refused"
+        assert balance(world.db, "refunds_payable/unionpay") == 80
+
+    @pytest.mark.parametrize(
+        ("answer", "case"),
+        [(Succeeded("voided", 299, "ref"), "amount_differs"), (Succeeded("absent", 0), "void_refused")],
+    )
+    def test_a_deposit_given_back_otherwise_stays_owed_and_is_a_case(
+        self, world: World, answer: Answer, case: str
+    ) -> None:
+        world.held("wechat")
+        world.void()
+        hear(world, "auth_1.void", answer)
+
+        assert found(world, "auth_1.void").status == "refused"
+        assert balance(world.db, "refunds_payable/wechat") == 300
+        assert world.cases() == [(case, "auth_1.void")]
+
+    def test_a_step_the_provider_does_not_know_yet_waits(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        hear(world, "cap_1.capture", Declined(NOT_FOUND))
+
+        assert found(world, "cap_1.capture").status == "pending"
+        assert balance(world.db, "operator_loss") == 0
+
+    def test_an_undo_that_finds_nothing_is_no_late_success(self, world: World) -> None:
+        world.provider.behave("lost_request")
+        world.held("unionpay")
+        world.void()
+        world.settle(seconds=30)
+
+        assert (found(world, "auth_1.undo1").status, world.auth().late_success) == ("done", False)
+        assert world.cases() == []
+
+
+class TestApplyWatch:
+    def test_looks_four_times_within_a_day_and_a_half(self, world: World) -> None:
+        world.provider.behave("lost_request")
+        world.held("unionpay")
+        world.void()
+        world.settle(seconds=36 * 3_600)
+
+        watched = found(world, "auth_1.watch")
+        assert (watched.attempts, watched.status) == (4, "done")
