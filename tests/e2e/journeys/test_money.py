@@ -24,6 +24,8 @@ from tests.e2e.journeys.books import Books, Phone, books_of, now, request_id
 from tests.e2e.journeys.conftest import run_school
 from tests.e2e.journeys.school import School, eventually
 
+#: The first journey also waits for the school to open and for a call that is never answered.
+pytestmark = pytest.mark.timeout(300)
 #: Where every brand is taken, and where UnionPay alone is.
 _OPEN, _EXCLUSIVE = "dev_b2_101", "dev_b1_101"
 _TOP_UP_MINOR = 2_000
