@@ -118,12 +118,13 @@ def _programs() -> Path:
 @contextmanager
 def durable_server() -> Iterator[Server]:
     """Yield a fresh server on the disk of the system's temporary files, and remove it afterwards."""
+    programs = _programs()
     user = "postgres" if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="campustap-bench-pg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if user is not None:
             shutil.chown(folder, user)
-        server = Server(_programs(), folder, user)
+        server = Server(programs, folder, user)
         data = str(folder / "data")
         server.run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-locale", "-E", "UTF8")
         options = " ".join([f"-p {_PORT}", f"-k {folder}", *(f"-c {setting}" for setting in _SETTINGS)])
