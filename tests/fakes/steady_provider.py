@@ -24,6 +24,7 @@ class SteadyProvider:
         self.answer: Answer | None = None
         self.calls: list[tuple[str, str]] = []
         self.payers: list[Payer] = []
+        self.known_as = ""
 
     def authorize(self, order: Order, payer: Payer) -> Answer:
         """Give the answer that was set."""
@@ -74,8 +75,8 @@ class SteadyProvider:
         return (200, "text/plain", b"ok") if accepted else (400, "text/plain", b"fail")
 
     def merchant_no(self, tenant_id: str) -> str:
-        """Know every school, by no number."""
-        return ""
+        """Know every school by the number that was set."""
+        return self.known_as
 
     def statement(self, tenant_id: str, day: date) -> tuple[str, bytes] | None:
         """Have no file."""

@@ -95,15 +95,18 @@ def bring(here: Here, request: Request, found: Importer, sent: SentFile) -> Resp
             raise FormIncomplete("no file is of such a day", field="day")
         if not sent.name or not sent.data:
             raise FormIncomplete("choose a file", field="file")
+        method = form.need("method")
+        provider = here.backend.context.providers.get(method)
         with here.backend.db.write() as conn:
             file = statements.import_file(
                 conn,
                 tenant_id=found.tenant_id,
-                method=form.need("method"),
+                method=method,
                 day=day,
                 name=sent.name,
                 data=sent.data,
                 now=here.now,
+                merchant_no=provider.merchant_no(found.tenant_id) if provider is not None else "",
             )
     except BackendError as refusal:
         return _page(here, request, found, refusal=refusal, sent=form)

@@ -565,6 +565,16 @@ class TestStatements:
         assert sum(int(row.select("td")[4].get_text()) for row in rows) >= len(ROWS[method])
         assert "bill.csv" in rows[0].get_text()
 
+    def test_of_another_merchant_are_refused(self, school: School, signed_in_as: SignedInAs) -> None:
+        school.providers["wechat"].known_as = "1900000000"
+        client = signed_in_as("fin")
+
+        refused = _send_file(client, PACKED["wechat"](ROWS["wechat"]), method="wechat")
+
+        assert (refused.status_code, 'data-code="statement_refused"' in refused.text) == (422, True)
+        with school.db.read() as conn:
+            assert statements.files(conn, "gxu") == []
+
     def test_that_are_wrong_say_where_and_why(self, school: School, signed_in_as: SignedInAs) -> None:
         client, english = signed_in_as("fin"), signed_in_as("fin", "en")
         lines = PLAIN["wechat"](ROWS["wechat"]).splitlines(keepends=True)
