@@ -77,13 +77,23 @@ def _is_right_amount(
 def _refuse(
     conn: Connection, seen: Operation, found: Authorization | TopUp, answer: Declined, source: Source, now: datetime
 ) -> None:
-    """Write a refused capture off, leave a refused refund payable, and open the case for a person."""
+    """Write a refused capture off and let its hold go, leave a refused refund payable, and open the case."""
     if seen.kind == "undo" and answer.reason == NOT_FOUND:
         _settle(conn, seen, "done", answer, source)
         return
     if seen.kind == "capture":
         assert isinstance(found, Authorization)
         postings.write_off(conn, found, seen.operation_id, seen.amount_minor, now)
+        # What nobody takes any more would stay frozen at the payer's bank for weeks.
+        orders.enqueue(
+            conn,
+            found,
+            kind="void",
+            operation_id=f"{found.auth_id}.void",
+            next_at=now,
+            now=now,
+            amount_minor=found.amount_minor,
+        )
     _mark_refund(conn, seen, "refused", answer.reason)
     _settle(conn, seen, "refused", answer, source)
     open_case(conn, seen, found, _REFUSALS[seen.kind], answer.reason, now)

@@ -109,6 +109,16 @@ class TestResolveDue:
         assert balance(world.db, "operator_loss") == 120
         assert world.cases() == [("capture_refused", "cap_1.capture")]
 
+    def test_a_hold_whose_capture_is_refused_is_let_go(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave("decline")
+        world.settle()
+
+        assert told(world) == ["capture", "void"]
+        assert [order.status for order in world.provider.orders.values()] == ["voided"]
+        assert_settled(world.db)
+
     def test_a_step_nobody_answers_for_days_is_abandoned_and_a_case(self, world: World) -> None:
         world.held("unionpay")
         world.capture(120)
