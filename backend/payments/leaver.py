@@ -24,6 +24,7 @@ from backend.payments import service as payments
 from backend.payments.people_repository import payouts as table
 from backend.payments.people_rules import FUND_OWNER, PAYOUT_OWNER, Obstacle
 from backend.payments.postings import PURSE_KINDS
+from backend.payments.steps import REFUND_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,9 @@ def obstacles(conn: Connection, tenant_id: str, cardholder_id: str, now: datetim
 
 def is_owed(conn: Connection, refund: payments.Refund) -> bool:
     """Return whether a refund that its provider refused must still be paid by another way: its case is open."""
-    about = cases.case_of(conn, refund.tenant_id, "refund_refused", refund.refund_id)
-    return about is not None and about.state == "open"
+    subject_id = f"{refund.refund_id}{REFUND_SUFFIX}"  # the case is about what the provider was told
+    found = [cases.case_of(conn, refund.tenant_id, kind, subject_id) for kind in ("refund_refused", "amount_differs")]
+    return any(each is not None and each.state == "open" for each in found)
 
 
 class PayoutBlocked(Conflict):

@@ -16,6 +16,7 @@ from backend.payments import cases, disputes, leaver, refund_repository
 from backend.payments import service as payments
 from backend.payments.models import top_ups
 from backend.payments.people_rules import Obstacle
+from tests.unit.backend.payments.conftest import World
 from tests.unit.backend.payments.office import TENANT, Office
 
 
@@ -281,24 +282,19 @@ class TestObstacles:
         assert found == ([Obstacle("refund_open", "rf_1")] if state == "requested" else [])
 
     def test_name_a_refund_that_a_provider_refused_until_its_case_is_closed(self, office: Office) -> None:
-        refund = payments.Refund(
-            TENANT, "rf_1", "auth_1", "ws_1", "ch_ann", "unionpay", 40, "refused", "no", office.now
-        )
+        world = World(office.db)
+        world.held("unionpay")
+        world.capture(200)
+        world.settle(seconds=60)
+        world.refund(80)
+        world.provider.behave("decline")
+        world.settle()
         with office.db.write() as conn:
-            about = cases.open_case(
-                conn,
-                tenant_id=TENANT,
-                kind="refund_refused",
-                subject_id="rf_1",
-                amount_minor=40,
-                evidence={},
-                now=office.now,
-            )
-            assert leaver.is_owed(conn, refund)
-            cases.close_case(
-                conn, tenant_id=TENANT, case_id=about.case_id, closed_by="ch_fin", note="paid in cash", now=office.now
-            )
-            assert not leaver.is_owed(conn, refund)
+            assert leaver.obstacles(conn, TENANT, "ch_1", world.now) == [Obstacle("refund_open", "rf_1")]
+            (about,) = cases.cases(conn, TENANT, kind="refund_refused", limit=9)
+            closing = {"closed_by": "ch_fin", "note": "paid in cash"}
+            cases.close_case(conn, tenant_id=TENANT, case_id=about.case_id, now=world.now, **closing)
+            assert leaver.obstacles(conn, TENANT, "ch_1", world.now) == []
 
 
 class TestProposeAgain:
