@@ -8,6 +8,7 @@ from sqlalchemy import Connection, event
 
 from backend.db import Database
 from backend.payments import queue_repository
+from tests.unit.backend.payments.conftest import World
 
 
 def _plan(conn: Connection, ask: Callable[[Connection], object]) -> str:
@@ -41,3 +42,16 @@ class TestUnsettled:
         with database.read() as conn:
             plan = _plan(conn, lambda conn: queue_repository.unsettled(conn, "gxu"))
         assert "ix_payment_operations_open" in plan
+
+
+class TestChange:
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    def test_leaves_a_final_answer_as_it_is(self, world: World) -> None:
+        world.held("unionpay")
+        with world.db.write() as conn:
+            before = queue_repository.find(conn, "gxu", "auth_1")
+            queue_repository.change(conn, "gxu", "auth_1", status="pending", answer="late")
+
+            assert before is not None
+            assert before.status == "done"
+            assert queue_repository.find(conn, "gxu", "auth_1") == before
