@@ -5,14 +5,14 @@ The tables have one shape: the tenant and one id as key, and `created_at`. What 
 means is said where its noun lives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, and_, not_, or_, select, update
 
 from backend.db.insert import insert_once
-from backend.payments.models import authorizations, top_ups
+from backend.payments.models import authorizations, operations, top_ups
 from backend.payments.people_models import cases, disputes, payouts, purse_transfers, staff_entries
 
 __all__ = ["cases", "disputes", "payouts", "purse_transfers", "staff_entries"]
@@ -135,6 +135,26 @@ def open_authorizations(
     )
     if cardholder_id is not None:
         query = query.where(authorizations.c.cardholder_id == cardholder_id)
+    return list(conn.execute(query).mappings())
+
+
+def returns(
+    conn: Connection, tenant_id: str, cardholder_id: str, methods: Collection[str], but_suffix: str
+) -> list[RowMapping]:
+    """Return what providers were told to give a cardholder back, by methods, and have not done; oldest first."""
+    query = (
+        select(operations.c.operation_id, operations.c.status)
+        .join(
+            authorizations,
+            and_(
+                authorizations.c.tenant_id == operations.c.tenant_id, authorizations.c.auth_id == operations.c.order_id
+            ),
+        )
+        .where(authorizations.c.tenant_id == tenant_id, authorizations.c.cardholder_id == cardholder_id)
+        .where(operations.c.method.in_(methods), operations.c.kind.in_(("refund", "void")))
+        .where(operations.c.status != "done", not_(operations.c.operation_id.endswith(but_suffix, autoescape=True)))
+        .order_by(operations.c.created_at, operations.c.operation_id)
+    )
     return list(conn.execute(query).mappings())
 
 

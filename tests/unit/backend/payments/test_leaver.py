@@ -296,6 +296,27 @@ class TestObstacles:
             cases.close_case(conn, tenant_id=TENANT, case_id=about.case_id, now=world.now, **closing)
             assert leaver.obstacles(conn, TENANT, "ch_1", world.now) == []
 
+    @pytest.mark.parametrize(("is_captured", "operation_id"), [(True, "cap_1.rest"), (False, "auth_1.void")])
+    def test_name_a_deposit_until_it_is_back_or_its_case_is_closed(
+        self, office: Office, is_captured: bool, operation_id: str
+    ) -> None:
+        world = World(office.db)
+        world.held("wechat")
+        if is_captured:
+            world.capture(200)
+        else:
+            world.void()
+        with office.db.read() as conn:
+            assert leaver.obstacles(conn, TENANT, "ch_1", world.now) == [Obstacle("refund_open", operation_id)]
+        world.wechat.behave("decline")
+        world.settle()
+        with office.db.write() as conn:
+            assert leaver.obstacles(conn, TENANT, "ch_1", world.now) == [Obstacle("refund_open", operation_id)]
+            (about,) = cases.cases(conn, TENANT, state="open", limit=9)
+            closing = {"closed_by": "ch_fin", "note": "paid in cash"}
+            cases.close_case(conn, tenant_id=TENANT, case_id=about.case_id, now=world.now, **closing)
+            assert leaver.obstacles(conn, TENANT, "ch_1", world.now) == []
+
 
 class TestProposeAgain:
     def test_pays_by_another_way_what_was_refused(self, office: Office) -> None:
