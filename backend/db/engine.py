@@ -65,8 +65,14 @@ def open_database(url: str, *, pool_size: int = 10) -> Database:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_size=pool_size, max_overflow=20, connect_args={"check_same_thread": False})
+        engine = create_engine(
+            parsed,
+            hide_parameters=True,
+            pool_size=pool_size,
+            max_overflow=20,
+            connect_args={"check_same_thread": False},
+        )
         event.listen(engine, "connect", _prepare_sqlite)
     else:
-        engine = create_engine(parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True)
+        engine = create_engine(parsed, hide_parameters=True, pool_size=pool_size, max_overflow=20, pool_pre_ping=True)
     return Database(engine)

@@ -205,7 +205,8 @@ class TestProtections:
                 expect(page.locator("tbody .chip", has_text="生效中")).to_be_visible()
             with visit(chromium, site, login="wang") as page:
                 page.goto(f"{site.url}/w/{site.school.stickers['dev_o1']}")
-                expect(page.locator(".method.off")).to_contain_text("支付宝")
+                expect(page.locator(".method.off", has_text="支付宝")).to_be_visible()
+                expect(page.locator(".method.off", has_text="微信支付")).to_be_visible()
 
 
 class TestReconciliation:

@@ -33,7 +33,9 @@ def assert_settled(db: Database) -> None:
         assert ledger.verify(conn, "gxu") == []
 
 
-def import_days(db: Database, provider: FakeProvider, days: Iterable[date], tenant_id: str = "gxu", status: str = "ok") -> None:
+def import_days(
+    db: Database, provider: FakeProvider, days: Iterable[date], tenant_id: str = "gxu", status: str = "ok"
+) -> None:
     """Store what the provider's daily files of these days say."""
     for day in days:
         rows = [row for row in provider.rows if row.tenant_id == tenant_id and row.at.astimezone(ZONE).date() == day]
