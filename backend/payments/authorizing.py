@@ -20,7 +20,7 @@ from backend.payments import orders, payers, postings, queue_repository, reposit
 from backend.payments.capabilities import MATRIX, WALLET
 from backend.payments.port import Provider
 from backend.payments.rules import FIRST_QUERY_AFTER, NEVER_SENT_AFTER, Source, split_capture, spread
-from backend.payments.types import Authorization, Part, State
+from backend.payments.types import Authorization, State
 from backend.payments.wallets import purses
 
 
@@ -293,19 +293,6 @@ def authorization(conn: Connection, tenant_id: str, auth_id: str) -> Authorizati
     if found is None:
         raise AuthorizationUnknown(auth_id=auth_id)
     return found
-
-
-def parts(conn: Connection, tenant_id: str, auth_id: str) -> list[Part]:
-    """
-    Return which purse gave how much and how much of that was spent; with a provider there is one part, the provider's.
-
-    :raises AuthorizationUnknown: if there is none.
-    """
-    found = authorization(conn, tenant_id, auth_id)
-    if found.method == WALLET:
-        return repository.parts(conn, tenant_id, auth_id)
-    has_held = found.state in (State.HELD, State.CAPTURED) and found.amount_minor > 0
-    return [Part(found.method, found.amount_minor, found.captured_minor)] if has_held else []
 
 
 def holds(conn: Connection, tenant_id: str, limit: int) -> list[Authorization]:

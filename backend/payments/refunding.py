@@ -15,6 +15,7 @@ from backend.ledger import service as ledger
 from backend.payments import orders, postings, refund_repository, repository
 from backend.payments.authorizing import authorization
 from backend.payments.capabilities import WALLET
+from backend.payments.outcomes import outcome
 from backend.payments.steps import REFUND_SUFFIX
 from backend.payments.types import Authorization, Refund, State
 
@@ -95,7 +96,8 @@ def request_refund(
 def _left(conn: Connection, found: Authorization) -> int:
     if found.state is not State.CAPTURED:
         return 0
-    return found.captured_minor - refund_repository.refunded_minor(conn, found.tenant_id, found.auth_id)
+    spent_minor = outcome(conn, found.tenant_id, found.auth_id).spent_minor  # nothing, if the provider refused to pay
+    return max(spent_minor - refund_repository.refunded_minor(conn, found.tenant_id, found.auth_id), 0)
 
 
 def _to_purses(conn: Connection, found: Authorization, refund: Refund, now: datetime) -> None:

@@ -21,7 +21,6 @@ from backend.payments.authorizing import (
     expire_due,
     holds,
     open_authorization,
-    parts,
     perform,
     void,
 )
@@ -30,6 +29,7 @@ from backend.payments.cases import open_case
 from backend.payments.from_statements import fetch_statements, resolve_from_statements
 from backend.payments.notifying import NotifierUnknown, take_notification
 from backend.payments.orders import OrderNumberTaken
+from backend.payments.outcomes import Outcome, outcome, parts
 from backend.payments.payers import (
     PayerAgreementRefused,
     PayerCodeMalformed,
@@ -77,6 +77,7 @@ __all__ = [
     "NotifierUnknown",
     "Operation",
     "OrderNumberTaken",
+    "Outcome",
     "Part",
     "PayerAgreementRefused",
     "PayerCodeMalformed",
@@ -107,6 +108,7 @@ __all__ = [
     "late_successes",
     "open_authorization",
     "open_case",
+    "outcome",
     "parts",
     "payer_agreement",
     "perform",

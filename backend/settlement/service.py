@@ -26,7 +26,7 @@ from backend.tariffs.rules import TariffVersion
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions import taps
 from backend.water_sessions.context import Context
-from backend.water_sessions.machine import Effect, Event, State
+from backend.water_sessions.machine import Effect, Event
 from backend.water_sessions.types import WaterSession
 from gateway.contract.events import CommandRefused, MeterRead, ValveOpened, WaterSessionEnded
 from gateway.contract.units import InvalidKFactor
@@ -43,8 +43,8 @@ class Receipt:
     device: Device
     #: root first
     places: tuple[Place, ...]
-    #: what of the hold was not used: let go, or for a deposit given back
-    released_minor: int
+    #: what was really held or taken, spent, and goes back
+    money: payments.Outcome
     #: whether the hold was a deposit that the provider took at the start
     is_deposit: bool = False
     #: which purse paid what
@@ -248,13 +248,12 @@ def receipt(conn: Connection, tenant_id: str, water_session_id: str) -> Receipt:
     """
     of = water_sessions.session(conn, tenant_id, water_session_id)
     device = fleet.device(conn, tenant_id, of.device_id)
-    is_over = of.state in (State.SETTLED, State.DISPUTED, State.VOIDED, State.REFUSED)
     return Receipt(
         session=of,
         tariff=tariffs.version(conn, tenant_id, of.tariff_id, of.tariff_version),
         device=device,
         places=tuple(fleet.place_path(conn, tenant_id, device.place_id)),
-        released_minor=of.hold_minor - (of.captured_minor or 0) if is_over else 0,
+        money=payments.outcome(conn, tenant_id, of.auth_id),
         is_deposit=payments.is_deposit(of.method),
         parts=tuple(payments.parts(conn, tenant_id, of.auth_id)),
         refunds=tuple(payments.refunds(conn, tenant_id, auth_id=of.auth_id)),

@@ -166,6 +166,11 @@ REFUND: dict[str, Pair] = {
     "done": ("已退回", "given back"),
     "refused": ("渠道拒绝，改由财务退还", "refused by the provider: finance pays it"),
 }
+BACK: dict[str, Pair] = {
+    "done": ("已退回", "given back"),
+    "requested": ("退回中", "on its way back"),
+    "refused": ("渠道未退，财务正在处理", "not given back by the provider: finance sees to it"),
+}
 DISPUTE: dict[str, Pair] = {
     "open": ("财务正在查看", "Finance is looking at it"),
     "upheld": ("认可，等待第二人批准退款", "Upheld: the refund awaits a second person"),
@@ -253,6 +258,7 @@ GROUPS: dict[str, dict[str, Pair]] = {
     "purse": PURSE,
     "top_up": TOP_UP,
     "refund": REFUND,
+    "back": BACK,
     "dispute": DISPUTE,
     "dispute_short": DISPUTE_SHORT,
     "dispute_reason": DISPUTE_REASON,

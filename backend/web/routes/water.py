@@ -78,6 +78,7 @@ def _session_page(here: Site, request: Request, outlet: Outlet, session: WaterSe
     with here.backend.db.read() as conn:
         tariff = tariffs.version(conn, session.tenant_id, session.tariff_id, session.tariff_version)
         wallet = payments.wallet(conn, session.tenant_id, session.cardholder_id)
+        money = payments.outcome(conn, session.tenant_id, session.auth_id)
     said = None
     if view == "refused":
         said = say(_Refused(session.refusal), here.pages.language(request))
@@ -93,6 +94,8 @@ def _session_page(here: Site, request: Request, outlet: Outlet, session: WaterSe
         session=session,
         tariff=tariff,
         wallet=wallet,
+        money=money,
+        is_deposit=payments.is_deposit(session.method),
         said=said,
         figures=outlet_page.figures(here.hub, session, tariff, now),
     )

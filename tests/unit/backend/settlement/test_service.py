@@ -445,7 +445,7 @@ class TestReceipt:
         assert (receipt.session.opening_pulses, receipt.session.closing_pulses) == (1_000, 10_000)
         assert (receipt.tariff.tariff_id, receipt.tariff.version) == ("tf_water", 1)
         assert [place.place_id for place in receipt.places] == ["pl_campus", "pl_room", "pl_outlet1"]
-        assert receipt.released_minor == started.hold_minor - 66
+        assert receipt.money.back_minor == started.hold_minor - 66
 
 
 class TestDeposit:
@@ -462,7 +462,7 @@ class TestDeposit:
             receipt = service.receipt(conn, TENANT, started.water_session_id)
             assert balance_of(conn, "water_revenue") == receipt.session.captured_minor == 66
         assert receipt.is_deposit
-        assert receipt.released_minor == started.hold_minor - 66 > 0
+        assert receipt.money.back_minor == started.hold_minor - 66 > 0
         assert receipt.parts == (payments.Part("wechat", started.hold_minor, 66),)
         payments.resolve_due(world.db, world.ctx.providers, clock=world.ctx.clock, limit=9)
         assert [verb for verb, _ in world.wechat.calls] == ["charge", "refund"]
@@ -475,7 +475,7 @@ class TestDeposit:
         payments.resolve_due(world.db, world.ctx.providers, clock=world.ctx.clock, limit=9)
         assert [verb for verb, _ in world.wechat.calls] == ["charge", "void"]
         with world.db.read() as conn:
-            assert service.receipt(conn, TENANT, started.water_session_id).released_minor == started.hold_minor
+            assert service.receipt(conn, TENANT, started.water_session_id).money.back_minor == started.hold_minor
         world.check_books()
 
 
