@@ -13,6 +13,7 @@ from backend.kit.money import format_minor
 from backend.ledger import chart
 from backend.payments import people_rules
 from backend.payments.capabilities import EXTERNAL_METHODS
+from backend.payments.entry_checks import CLEARING
 from backend.statements import service as statements
 from backend.statements.types import StatementFile, Summary
 from backend.web import words
@@ -104,6 +105,8 @@ def account_choices() -> list[str]:
     """Return the accounts a manual entry may name; the owner of a person's own is `*` until the form is read."""
     found = []
     for kind, rule in chart.CHART.items():
+        if kind == CLEARING:
+            continue
         if rule.owner == "school":
             found.append(kind)
         elif rule.owner == "method":

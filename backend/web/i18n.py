@@ -8,6 +8,7 @@ import gettext
 import io
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
@@ -79,6 +80,10 @@ class Formats:
     def money(self, amount_minor: int | None) -> str:
         """Return fen as yuan; an en dash when unknown."""
         return "–" if amount_minor is None else format_minor(amount_minor)
+
+    def fee(self, fee_e5: int) -> str:
+        """Return a provider's fee, in 1/100,000 yuan, as yuan with all its decimals."""
+        return str(format_decimal(Decimal(fee_e5).scaleb(-5), format="#,##0.00000", locale=_LOCALES[self.language]))
 
     def price_per_litre(self, price_minor_per_m3: int) -> str:
         """Return the price of a litre in yuan, exact, at least two decimal places."""

@@ -63,7 +63,7 @@ def parse_yuan(text: str) -> int:
 
     :raises FormIncomplete: if it is no positive amount.
     """
-    whole, _, cents = text.strip().replace("¥", "").partition(".")
+    whole, _, cents = text.strip().removeprefix("¥").partition(".")
     digits = whole + cents.ljust(2, "0")
     if (
         not digits.isascii()

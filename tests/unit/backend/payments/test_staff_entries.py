@@ -103,6 +103,11 @@ class TestPropose:
             ("cash", "petty_cash", False),
             ("cash/ch_ann", "suspense", False),
             ("refunds_payable/nobody", "cash", False),
+            ("provider_receivable", "cash", False),
+            ("provider_receivable/wallet", "cash", False),
+            ("cash", "subsidy_fund", False),
+            ("payment_clearing/wechat", "cash", False),
+            ("cash", "payment_clearing/wallet", False),
             ("", "cash", False),
         ],
     )

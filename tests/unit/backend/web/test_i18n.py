@@ -59,6 +59,12 @@ class TestChooseLanguage:
 
 
 class TestFormats:
+    @pytest.mark.parametrize(
+        ("fee_e5", "text"), [(0, "0.00000"), (1, "0.00001"), (123_456_789, "1,234.56789"), (-60, "-0.00060")]
+    )
+    def test_a_fee_keeps_all_its_decimals(self, fee_e5: int, text: str) -> None:
+        assert i18n.Formats("zh", ZoneInfo("Asia/Shanghai")).fee(fee_e5) == text
+
     def setup_method(self) -> None:
         self.zh = i18n.Formats("zh", ZoneInfo("Asia/Shanghai"))
 

@@ -15,6 +15,8 @@ from backend.payments.models import payers
 from backend.payments.port import Declined, Succeeded, Unknown
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.types import StartRequest
+from backend.web.routes.money import parse_yuan
+from backend.web.signed_in import FormIncomplete
 from tests.fakes.web_money import decide, dispute, give, money_scene, top_up, unanswered_top_up
 from tests.fakes.web_site import School
 from tests.unit.backend.web.conftest import SignedInAs
@@ -559,3 +561,14 @@ class TestEveryMoneyPage:
                 for quoted in soup.select("blockquote, p:has(strong)"):
                     quoted.decompose()
                 assert not re.search(r"[一-鿿]", soup.main.text), (path, soup.main.text)
+
+
+class TestParseYuan:
+    @pytest.mark.parametrize(("text", "fen"), [("12.50", 1_250), ("¥3", 300), ("0.01", 1), (" 7.5 ", 750)])
+    def test_reads_yuan_as_people_write_them(self, text: str, fen: int) -> None:
+        assert parse_yuan(text) == fen
+
+    @pytest.mark.parametrize("text", ["", "0", "0.00", "-1", "1e3", "１０", "1.234", "¥1¥2", "1,000", ".5", "1" * 12])
+    def test_refuses_what_is_no_amount(self, text: str) -> None:
+        with pytest.raises(FormIncomplete):
+            parse_yuan(text)
