@@ -17,9 +17,12 @@ from backend.bootstrap.tables import load_tables
 from backend.cardholders import rules as cardholder_rules
 from backend.db import Database, open_database
 
-# HYPOTHESIS_PROFILE=thorough tries far more. Tests of random lives in a database take a share of the profile's number.
+# HYPOTHESIS_PROFILE=thorough tries far more, and others each time.
+# Tests of random lives in a database take a share of the profile's number.
 _QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-settings.register_profile("moderate", max_examples=60, deadline=None, suppress_health_check=_QUIET)
+settings.register_profile(
+    "moderate", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_QUIET, database=None
+)
 settings.register_profile("thorough", max_examples=1_000, deadline=None, suppress_health_check=_QUIET)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "moderate"))
 

@@ -115,10 +115,10 @@ def _import(database: Database, played: Played, brand: str, day: date, tenant_id
     name, data = found
     with database.write() as conn:
         file = statements.import_file(
-            conn, tenant_id=tenant_id, method=brand, day=day, name=name, data=data, now=NOON + timedelta(days=1)
+            conn, tenant_id=tenant_id, method=brand, day=day, name=name, data=data, now=NOON + timedelta(days=3)
         )
         again = statements.import_file(
-            conn, tenant_id=tenant_id, method=brand, day=day, name=name, data=data, now=NOON + timedelta(days=2)
+            conn, tenant_id=tenant_id, method=brand, day=day, name=name, data=data, now=NOON + timedelta(days=4)
         )
         lines = statements.unmatched(conn, tenant_id, brand, day, ())
     assert (file.is_new, again.is_new, file.line_count) == (True, False, len(lines))

@@ -30,6 +30,7 @@ def _plan(conn: Connection, ask: Callable[[Connection], object]) -> str:
 
 
 class TestWithoutAnswer:
+    @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
     def test_does_not_walk_through_what_is_done(self, database: Database) -> None:
         with database.read() as conn:
             plan = _plan(conn, lambda conn: queue_repository.without_answer(conn, "gxu", "wechat"))
