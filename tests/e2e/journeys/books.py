@@ -35,9 +35,9 @@ class Books:
 
     # -- the provider
 
-    def script(self, verb: str, behaviour: str, **more: Any) -> None:
-        """Say how the provider treats the next request of a kind."""
-        answer = self.doors.post("/script", json={"match": "next", "verb": verb, "behaviour": behaviour, **more})
+    def script(self, verb: str, behaviour: str, *, match: str = "next", **more: Any) -> None:
+        """Say how the provider treats the next request of a kind, or the next about an order."""
+        answer = self.doors.post("/script", json={"match": match, "verb": verb, "behaviour": behaviour, **more})
         assert answer.status_code == 200, answer.text
 
     def kill_provider(self) -> None:

@@ -63,6 +63,6 @@ class TestLineDownAtTheStart:
             os.kill(gateway.process.pid, signal.SIGCONT)
 
         school.reaches(student, session_id, {"flowing"})
-        eventually("water", lambda: school.device(_OUTLET)["sess_pulses"] > 60)
+        eventually("water", lambda: school.device(_OUTLET)["sess_pulses"] > 400)
         school.stop(student, session_id)
         assert school.settled(student, session_id)["captured_minor"] > 0

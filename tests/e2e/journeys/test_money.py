@@ -5,12 +5,11 @@ After each journey the sums are even, no clearing is open, nobody's money was ta
 its books is what ours say it owes us.
 """
 
-import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from backend.payments import providers
+from backend.statements import service as statements
 from firmware_sim.payment_codes import payment_code
 from firmware_sim.plan import TENANT_ID
 from tests.e2e.journeys.books import Books, Phone, books_of, now, request_id
@@ -251,8 +251,8 @@ class TestTopUp:
         before = school.wallet(login)["available_minor"]
         books.script("charge", "timeout_after", seconds=6)
         books.script("charge", "notify_none")
-        books.script("query", "delay", seconds=3)
         top_up_id = browser.top_up("alipay", _TOP_UP_MINOR)
+        books.script("query", "delay", match=top_up_id, seconds=3)
         eventually("the worker asks", lambda: _attempts(books, top_up_id) > 0 and books.in_flight() == 1)
 
         school.stack.parts["worker"].kill()
@@ -294,7 +294,18 @@ class TestTopUp:
         file, day = _statement(school, books, tmp_path)
         books.kill_provider()
 
-        _import(school, file, day)
+        assert "is not over yet" in _refused_import(school, file, day)
+        with books.db.write() as conn:
+            imported = statements.import_file(
+                conn,
+                tenant_id=TENANT_ID,
+                method="unionpay",
+                day=day,
+                name=file.name,
+                data=file.read_bytes(),
+                now=now() + timedelta(days=1),
+            )
+        assert imported.is_new
         school.restart("worker")
 
         eventually("credited by the statement", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR), within_s=30)
@@ -328,7 +339,7 @@ def _attempts(books: Books, operation_id: str) -> int:
     return found.attempts if found is not None else 0
 
 
-def _statement(school: School, books: Books, folder: Path) -> tuple[Path, str]:
+def _statement(school: School, books: Books, folder: Path) -> tuple[Path, date]:
     """Return today's file as UnionPay gives it tomorrow, and its day."""
     stack, today = school.stack, now()
     day = today.astimezone(ZoneInfo("Asia/Shanghai")).date()
@@ -345,21 +356,21 @@ def _statement(school: School, books: Books, folder: Path) -> tuple[Path, str]:
     assert file is not None
     path = folder / file[0]
     path.write_bytes(file[1])
-    return path, day.isoformat()
+    return path, day
 
 
-def _import(school: School, file: Path, day: str) -> None:
-    """Import a statement as an operator does."""
+def _refused_import(school: School, file: Path, day: date) -> str:
+    """Return what an operator is told who imports a statement."""
     program = str(Path(sys.executable).parent / "campustap")
     done = subprocess.run(
-        [program, "statement", "import", "unionpay", str(file), "--tenant", TENANT_ID, "--day", day],
+        [program, "statement", "import", "unionpay", str(file), "--tenant", TENANT_ID, "--day", day.isoformat()],
         env=school.stack.parts["worker"].environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["is_new"]
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
 
 
 class TestDispute:
