@@ -352,7 +352,7 @@ class TestAWholeGateway:
                 device.put_bytes("card", bytes.fromhex("A41E45C6"))
                 device.put("new_card", 1)
                 backend.wait(lambda: [each.value for each in backend.presented] == ["A41E45C6"])
-                assert device.raw("new_card") == 0
+                backend.wait(lambda: device.raw("new_card") == 0)
         finally:
             backend.stop()
             site.stop()

@@ -62,6 +62,8 @@ def is_theirs(merchant: UnionPayMerchant, fields: Mapping[str, str]) -> bool:
         return hmac.compare_digest(_sm3_signature(merchant.sm3_secret, canonical(fields)).encode(), signature.encode())
     try:
         given = base64.b64decode(signature, validate=True)
+        if base64.b64encode(given).decode() != signature:
+            return False  # the same bytes, spelled otherwise
         merchant.provider_key.verify(given, _digest(canonical(fields)), padding.PKCS1v15(), hashes.SHA256())
     except (InvalidSignature, binascii.Error, ValueError):
         return False

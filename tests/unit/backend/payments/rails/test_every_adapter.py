@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from backend.payments.port import Declined, NotificationRefused, Order, Payer, Succeeded, Unknown
@@ -150,6 +151,11 @@ class TestPayers:
         assert private_pem("merchant").decode()[40:80] not in shown
 
 
+def _fields(body: bytes) -> list[tuple[str, str]]:
+    """Return what a form says, however it is spelled."""
+    return parse_qsl(body.decode("latin-1"), keep_blank_values=True)
+
+
 @pytest.mark.parametrize("method", METHODS)
 class TestNotifications:
     def test_that_are_theirs_are_read(self, world: World, method: str) -> None:
@@ -165,9 +171,11 @@ class TestNotifications:
     def test_with_one_wrong_bit_are_refused(self, world: World, method: str, at: int) -> None:
         provider = world.provider
         headers, body = notified(method)
+        wrong = one_bit_wrong(body, at)
+        assume(method == "wechat" or _fields(wrong) != _fields(body))  # %2b and %2B are one letter of a form
 
         with pytest.raises(NotificationRefused):
-            provider.read_notification(TENANT, headers, one_bit_wrong(body, at))
+            provider.read_notification(TENANT, headers, wrong)
 
     @_QUICK
     @given(
