@@ -17,8 +17,8 @@ from itertools import groupby
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
 
+from backend.db import POISON
 from backend.errors import BackendError
 from backend.fleet import births
 from backend.fleet import service as fleet
@@ -35,18 +35,6 @@ from gateway.contract.signing import SignatureRefused, Signed, decode, public_te
 
 log = logging.getLogger(__name__)
 
-#: What a message can cause and its neighbors must survive. A lost database is not among it.
-POISON = (
-    BackendError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    DataError,
-    IntegrityError,
-)
 _PARKED_PER_TURN = 100
 _SEQUENCE_MAX = 2**63 - 1
 _EPOCH = re.compile(r"[a-z0-9_]{1,64}")

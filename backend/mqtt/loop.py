@@ -14,6 +14,7 @@ from datetime import timedelta
 import msgspec
 from sqlalchemy.exc import OperationalError
 
+from backend.db import POISON
 from backend.errors import BackendError
 from backend.mqtt import configuring, dispatch, envelopes, ingest, repository
 from backend.mqtt.client import BrokerLink, Incoming
@@ -141,7 +142,7 @@ class WorkerLoop:
         except BackendError as refusal:
             self._reject(address, refusal.code, message)
             decision = taps.refused(presented, refusal)
-        except ingest.POISON as error:
+        except POISON as error:
             log.exception("tap not handled", extra={"request": presented.request_id[:100]})
             self._reject(address, ingest.reason_of(error), message)
             return

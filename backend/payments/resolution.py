@@ -8,18 +8,21 @@ An order is only ever asked about. A step whose answer is missing is asked about
 when the provider has not heard of it.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from backend.db import Database
+from backend.db import POISON, Database
 from backend.errors import Conflict
 from backend.kit.clock import Clock
 from backend.payments import orders, queue_repository, steps
 from backend.payments.port import NOT_FOUND, Answer, Declined, Order, Provider, Step
 from backend.payments.rules import ABANDON_AFTER, FIRST_QUERY_AFTER, Source, back_off
 from backend.payments.types import Operation
+
+log = logging.getLogger(__name__)
 
 _INTENTS = ("authorize", "charge")
 #: How long a person who wants to know now must wait after the last question.
@@ -30,7 +33,23 @@ def resolve_due(db: Database, providers: Mapping[str, Provider], *, clock: Clock
     """Return how many due operations were attempted, at most `limit`: steps, and questions about unknowns."""
     with db.read() as conn:
         due = queue_repository.due(conn, clock(), limit)
-    return sum(_attempt(db, providers, operation, clock) for operation in due)
+    return sum(_survived(db, providers, operation, clock) for operation in due)
+
+
+def _survived(db: Database, providers: Mapping[str, Provider], seen: Operation, clock: Clock) -> bool:
+    """Attempt an operation; one that runs into a bug waits ever longer for a mended release and stops no other."""
+    try:
+        return _attempt(db, providers, seen, clock)
+    except POISON:
+        log.exception("operation not handled", extra={"tenant": seen.tenant_id, "operation": seen.operation_id})
+    with db.write() as conn:
+        current = queue_repository.find(conn, seen.tenant_id, seen.operation_id)
+        if current is not None and current.status == "pending":
+            now, attempts = clock(), max(current.attempts, seen.attempts + 1)
+            queue_repository.change(
+                conn, seen.tenant_id, seen.operation_id, attempts=attempts, next_at=now + back_off(attempts)
+            )
+    return True
 
 
 class AskedJustNow(Conflict):

@@ -28,6 +28,31 @@ def sends(world: World) -> int:
 
 
 class TestResolveDue:
+    def test_one_that_runs_into_a_bug_waits_and_stops_no_other(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in (1, 2):
+            world.provider.behave("lost_answer")
+            world.open(auth_id=f"auth_{number}")
+            world.perform(f"auth_{number}")
+        ask, asked = world.provider.query, []
+
+        def broken(order: Order) -> Answer:
+            asked.append(order.order_id)
+            assert order.order_id != "auth_1", "a bug"
+            return ask(order)
+
+        monkeypatch.setattr(world.provider, "query", broken)
+
+        world.resolve(seconds=1)
+        assert (world.auth("auth_1").state, world.auth("auth_2").state) == (State.UNKNOWN, State.HELD)
+        for _ in range(60):
+            world.resolve(seconds=1)
+        assert 3 <= asked.count("auth_1") <= 8, "it is tried again, less and less often"
+        monkeypatch.undo()
+        world.settle(seconds=600)
+        assert world.auth("auth_1").state is State.HELD
+
     def test_a_lost_answer_is_found_by_asking(self, world: World) -> None:
         world.provider.behave("lost_answer")
         world.open()
