@@ -18,7 +18,7 @@ from gateway.contract.provisioning import Birth, ConfigurationState, configurati
 from gateway.devices.access_reader import AccessReader
 from gateway.devices.drivers import has_profile, outlet_on
 from gateway.devices.registry import Registry
-from gateway.kit import Clock, Trace, new_id, now_ms
+from gateway.kit import Clock, Trace, end_tasks, new_id, now_ms
 from gateway.modbus.bus import Bus
 from gateway.sessions.controller import RECORDS_PER_SESSION, OutletController
 from gateway.sessions.device import DeviceController, Surroundings
@@ -42,7 +42,6 @@ STORE_FILE = "gateway.sqlite"
 INSTANCE = new_id("in")
 SHUTDOWN_CLOSE_S = 8.0
 SHUTDOWN_SEND_S = 2.0
-CANCEL_AGAIN_S = 0.5
 
 
 def key_path(state_dir: Path) -> Path:
@@ -327,11 +326,7 @@ class Gateway:
                 break
             await asyncio.sleep(0.02)
         self.outbox.gone()
-        left = {*self._tasks, *self._greetings}
-        while left:  # until Python 3.12 a wait that ends in the same instant swallows its cancellation
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        await end_tasks([*self._tasks, *self._greetings])
         for bus in self.buses.values():
             await bus.stop()
         await self.client.stop()

@@ -1,14 +1,17 @@
-"""Ids, time and trace points of the gateway."""
+"""Ids, time, the end of tasks, and trace points of the gateway."""
 
+import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 26
+_CANCEL_AGAIN_S = 0.5
 
 #: Returns milliseconds since 1970, UTC. Passed in, so that tests own the clock.
 Clock = Callable[[], int]
@@ -28,6 +31,20 @@ def new_id(prefix: str) -> str:
 def new_u32() -> int:
     """Return a random number from 1 to 2**32 - 1, for the ids that devices keep."""
     return secrets.randbelow(2**32 - 1) + 1
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """
+    Cancel tasks and wait until all have ended, however they ended.
+
+    Before Python 3.12 `asyncio.wait_for`, which libraries use, swallows a cancellation that comes in the same instant
+    as its answer: the task would go on for ever. So whoever has not ended is asked again.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
 
 
 class Trace:

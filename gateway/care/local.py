@@ -74,7 +74,8 @@ class LocalStatus:
     async def _metrics(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = b""
         with contextlib.suppress(TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            request = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _WAIT_S)
+            async with asyncio.timeout(_WAIT_S):
+                request = await reader.readuntil(b"\r\n\r\n")
         method, _, rest = request.partition(b" ")
         if method == b"GET" and rest.split(b" ")[0] == b"/metrics":
             status, kind, body = "200 OK", metrics.CONTENT_TYPE, metrics.render(self._snapshot()).encode()
@@ -87,7 +88,9 @@ class LocalStatus:
     async def _answer(writer: asyncio.StreamWriter, data: bytes) -> None:
         with contextlib.suppress(TimeoutError, OSError):
             writer.write(data)
-            await asyncio.wait_for(writer.drain(), _WAIT_S)
+            async with asyncio.timeout(_WAIT_S):
+                await writer.drain()
         writer.close()
         with contextlib.suppress(TimeoutError, OSError):
-            await asyncio.wait_for(writer.wait_closed(), _WAIT_S)
+            async with asyncio.timeout(_WAIT_S):
+                await writer.wait_closed()

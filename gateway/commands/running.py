@@ -17,6 +17,7 @@ from gateway.care.configurator import Configurator
 from gateway.care.enrolling import EnrollmentFailed
 from gateway.config import Config, ConfigRefused
 from gateway.contract.signing import load_or_create_key
+from gateway.kit import end_tasks
 from gateway.uplink.store import NoRoom
 
 log = logging.getLogger(__name__)
@@ -79,15 +80,13 @@ async def _one_life(gateway: Gateway, configurator: Configurator, config: Config
     renewing = asyncio.create_task(_keep_certificate(config))
     await asyncio.wait([stopped, failed, changed], return_when=asyncio.FIRST_COMPLETED)
     configurator.on_change = lambda: None
-    for task in (stopped, changed, renewing):
-        task.cancel()
+    await end_tasks([stopped, changed, renewing])
     broke = failed.exception() if failed.done() else None
     if broke is not None and configurator.is_trial:
         configurator.roll_back(f"the gateway broke with it: {broke!r}")
     elif broke is not None:
         raise broke  # a bug: crash loudly, the leases close what is open
-    failed.cancel()
-    await asyncio.gather(stopped, changed, renewing, failed, return_exceptions=True)
+    await end_tasks([failed])
     await gateway.stop()
 
 

@@ -22,6 +22,7 @@ from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
 from gateway.config import Line
+from gateway.kit import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +129,7 @@ class Bus:
     async def stop(self) -> None:
         """End the owner task and close the line."""
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
         if self._client:
             self._client.close()
 

@@ -103,7 +103,8 @@ class OutletController(OutletWatch):
         self.nudge()
         left_s = min(PREDECESSOR_WAIT_S, (order.command.not_after_ms - self._in.clock()) / 1000)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), max(0.0, left_s))
+            async with asyncio.timeout(max(0.0, left_s)):
+                await self._idle.wait()
         return not self.sessions
 
     async def _obstacle(self, order: Order) -> tuple[RefusalCode, str] | None:
@@ -244,4 +245,5 @@ class OutletController(OutletWatch):
                     await self._send_close(self.sessions[session.session_u32])
         self.nudge()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()

@@ -205,7 +205,8 @@ class DeviceController(OrderBook):
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._nudge.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._nudge.wait()
         self._nudge.clear()
 
     def nudge(self) -> None:

@@ -51,7 +51,8 @@ class Lookout:
         before = dict(walk.strangers)
         question = ask(self._buses[line_id], unit, self._maps, is_quiet=lambda: self._is_quiet(line_id))
         try:
-            walk.heard(await asyncio.wait_for(question, WAIT_S))
+            async with asyncio.timeout(WAIT_S):
+                walk.heard(await question)
         except (NotTried, TimeoutError):
             return  # the same unit is asked next time
         if walk.strangers != before:

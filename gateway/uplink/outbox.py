@@ -110,7 +110,8 @@ class Outbox:
         self._progress_at = loop.time()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(1.0, self._resend_s / 2))
+                async with asyncio.timeout(min(1.0, self._resend_s / 2)):
+                    await self._wake.wait()
             self._wake.clear()
             self.waiting, oldest = await self._store.read(
                 lambda tx: (tx.journal.count_waiting(), [s for s, _ in tx.journal.waiting(after=0, limit=1)])
@@ -174,7 +175,8 @@ class Outbox:
         """Send health when something changed and every 15 s, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), HEALTH_PERIOD_S)
+                async with asyncio.timeout(HEALTH_PERIOD_S):
+                    await changed.wait()
                 await asyncio.sleep(HEALTH_SETTLE_S)  # what changes together goes together
             changed.clear()
             self._publisher.publish(self._topic(topics.Up.HEALTH), self._signed(report()), qos=1, expiry_s=60)

@@ -43,7 +43,8 @@ def served(body: Callable[[int, OneUnit], Awaitable[T]], *, rtu: bool = False) -
         server = LineServer(line, now_ms=lambda: line.bench.now_ms, rtu=rtu)
         port = await server.start("127.0.0.1", 0)
         try:
-            return await asyncio.wait_for(body(port, line), timeout=20)
+            async with asyncio.timeout(20):
+                return await body(port, line)
         finally:
             await server.stop()
 

@@ -254,7 +254,8 @@ class TestControlServer:
             answers = []
             for line in (b'{"do":"state","device":"dev_1"}', b"nonsense", b"[1]", b'{"do":"dance"}', b"\xff\xfe"):
                 writer.write(line + b"\n")
-                answers.append(json.loads(await asyncio.wait_for(reader.readline(), 5)))
+                async with asyncio.timeout(5):
+                    answers.append(json.loads(await reader.readline()))
             writer.close()
             await server.stop()
             return answers

@@ -17,6 +17,7 @@ from gateway.contract.events import (
     WaterSessionEnded,
 )
 from gateway.contract.faults import FaultCode
+from gateway.kit import end_tasks
 from gateway.sessions import controller, device
 from tests.fakes.gateway_port import Bench, FakeOutlet
 from tests.unit.gateway.sessions.test_controller import only, opening, run
@@ -35,9 +36,8 @@ class Guarded:
 
     async def __aexit__(self, *trouble: object) -> None:
         self.ended = [task.done() for task in self.tasks]
-        for task in self.tasks:
-            task.cancel()
-        self.results = await asyncio.gather(*self.tasks, return_exceptions=True)
+        await end_tasks(self.tasks)
+        self.results = [task.exception() if not task.cancelled() else None for task in self.tasks]
 
 
 async def until(condition: Any) -> None:
