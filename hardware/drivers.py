@@ -1,5 +1,5 @@
 """
-Write `drivers.md`: what is known of every device that has a map. `python -m hardware.drivers` writes it anew.
+Write `drivers.md`: what is known of every device that has a map. `python -m hardware.generate` writes it anew.
 
 The table says what the maps say, so that it cannot promise what they do not.
 """
@@ -16,7 +16,7 @@ TWIN = "firmware_sim/map_device.py"
 _HEAD = """\
 # Drivers
 
-Written by `python -m hardware.drivers` from the maps; a test keeps it fresh.
+Written by `python -m hardware.generate` from the maps; a test keeps it fresh. `registers/` has a page for each map.
 
 A device is one TOML file of schema `campustap-regmap/1`. Ours are in `register_maps/`; a site puts its own into
 `register_maps/` beside its gateway's state, and needs no code. What a device may do follows from what closes its valve
@@ -65,7 +65,7 @@ def _row(register_map: RegisterMap) -> str:
     golden = f"{len(register_map.vectors)}, {printed} of them printed in a document"
     cells = (
         register_map.title,
-        f"`{register_map.map_id}` {register_map.version}",
+        f"[`{register_map.map_id}`](registers/{register_map.map_id}.md) {register_map.version}",
         register_map.deadman,
         _opens(register_map),
         _meters(register_map),
@@ -94,7 +94,3 @@ def page() -> str:
     maps = [load(map_id) for map_id in map_ids()]
     classes = "".join(f"| {name} | {bound} |\n" for name, bound in DEADMAN_BOUND.items())
     return _HEAD + classes + _COLUMNS + "".join(map(_row, maps)) + _SOURCES + "".join(map(_note, maps))
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
