@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from backend.app import create_app
 from backend.bootstrap.tables import load_tables
@@ -18,6 +18,7 @@ from backend.db import open_database
 from backend.web.live import OnSamples
 from gateway.contract.messages import MeterSampled
 from tests.fakes.web_site import PASSWORD, School, open_school
+from tests.patience import PATIENCE_S
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1440, "height": 960}
@@ -102,6 +103,7 @@ def browser() -> Iterator[Browser]:
         pytest.fail("no Chromium found: apt-get install chromium fonts-noto-cjk")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=list(_FLAGS))
+        expect.set_options(timeout=PATIENCE_S * 1000)
         yield opened
         opened.close()
 

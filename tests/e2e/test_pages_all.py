@@ -171,9 +171,9 @@ class TestOverview:
 
             _run_water(site, "zhao", "dev_o3")
 
-            expect(page.locator("#running")).to_have_text("1", timeout=8_000)
-            expect(page.locator("#flow")).to_have_text("7.8", timeout=8_000)
-            expect(page.locator("#running-list")).to_contain_text("五号公寓 · 1 号淋浴", timeout=8_000)
+            expect(page.locator("#running")).to_have_text("1")
+            expect(page.locator("#flow")).to_have_text("7.8")
+            expect(page.locator("#running-list")).to_contain_text("五号公寓 · 1 号淋浴")
 
 
 class TestDesk:

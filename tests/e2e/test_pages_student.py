@@ -57,7 +57,7 @@ class TestShower:
             page.get_by_role("button", name="停止").click()
             expect(page.locator("[data-view=stopping]")).to_be_visible()
             served.school.end(session, pulses=15_700)
-            expect(page.get_by_role("heading", name="结算单")).to_be_visible(timeout=2_000)
+            expect(page.get_by_role("heading", name="结算单")).to_be_visible()
             expect(page.locator(".sum strong")).to_have_text("¥1.12")
 
             page.get_by_role("link", name="完成").click()
@@ -88,10 +88,10 @@ class TestShower:
         with visit(chromium, served, login="wang", scripts=False) as page:
             session = _start(page, served)
             served.school.open_valve(session)
-            expect(page.locator("[data-view=running]")).to_be_visible(timeout=15_000)
+            expect(page.locator("[data-view=running]")).to_be_visible()
             page.locator("button.round").click()
             served.school.end(session, pulses=15_700)
-            expect(page.locator(".sum strong")).to_have_text("¥1.12", timeout=15_000)
+            expect(page.locator(".sum strong")).to_have_text("¥1.12")
 
     def test_cannot_start_without_saying_where_one_stands(self, chromium: Browser, served: Served) -> None:
         with visit(chromium, served, login="wang") as page:

@@ -25,6 +25,7 @@ from gateway.contract.messages import (
 )
 from gateway.contract.signing import Signed, sign, verify
 from gateway.kit import new_id, now_ms
+from tests.patience import PATIENCE_S
 
 KID = "school-1"
 T = TypeVar("T")
@@ -115,7 +116,7 @@ class FakeBackend:
         with self._news:
             return [r.event for r in self.received if kind is None or isinstance(r.event, kind)]
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    def wait(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
         """Return the first truth of a condition, looked at whenever news arrives."""
         deadline = time.monotonic() + timeout_s
         with self._news:
@@ -127,7 +128,7 @@ class FakeBackend:
                 assert left > 0, f"waited in vain; events: {[r.event for r in self.received][-12:]}"
                 self._news.wait(min(left, 0.1))
 
-    def wait_for_event(self, kind: type[Any], timeout_s: float = 20.0, **fields: Any) -> Any:
+    def wait_for_event(self, kind: type[Any], timeout_s: float = PATIENCE_S, **fields: Any) -> Any:
         """Return the first journaled event of a kind with these fields."""
 
         def found() -> Event | None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.bootstrap import key_path
 from gateway.contract.signing import load_or_create_key, public_text
 from tests.fakes.gateway_backend import KID, FakeBackend
+from tests.patience import PATIENCE_S
 
 TENANT, GATEWAY = "school", "gw_test"
 K_FACTOR = 450_000
@@ -37,7 +38,7 @@ def listening(port: int) -> bool:
         return False
 
 
-def wait_until(condition: Any, timeout_s: float = 20.0, *, why: str = "") -> Any:
+def wait_until(condition: Any, timeout_s: float = PATIENCE_S, *, why: str = "") -> Any:
     """Return the first truth of a condition."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -170,7 +171,7 @@ class GatewaySite:
         """Send a signal and return the exit status."""
         process = self.processes.pop(name)
         process.send_signal(number)
-        return process.wait(timeout=20)
+        return process.wait(timeout=PATIENCE_S)
 
     def backend(self) -> FakeBackend:
         return FakeBackend(
@@ -185,7 +186,7 @@ class GatewaySite:
         for process in self.processes.values():
             process.kill()
         for process in self.processes.values():
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENCE_S)
 
     # -- people and electricians
 

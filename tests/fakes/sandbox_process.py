@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from firmware_sim import sandbox_keys
 from firmware_sim.payment_codes import payment_code as payment_code
 from firmware_sim.sandbox_provider.kit import number_of
+from tests.patience import PATIENCE_S
 
 _ROOT = Path(__file__).parents[2]
 
@@ -47,7 +48,7 @@ class Sandbox:
         for name, value in self.options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         self._process = subprocess.Popen(command, cwd=_ROOT)
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE_S
         while True:
             try:
                 httpx.get(f"{self.url}/orders", trust_env=False)
@@ -81,7 +82,7 @@ class Sandbox:
         assert httpx.post(f"{self.url}/script", json=body, trust_env=False).status_code == 200
 
     def _wait_for_none(self, what: str) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE_S
         while self._orders(order_no="none")[what]:
             assert time.monotonic() < until, f"still {what}"
             time.sleep(0.02)

@@ -24,6 +24,7 @@ from backend.tenants import service as tenants
 from gateway.care.certificates import ca_path, identity_path
 from gateway.cli import main as gateway_main
 from tests.fakes.gateway_site import free_port, listening, wait_until
+from tests.patience import PATIENCE_S
 
 TENANT = "school"
 
@@ -114,7 +115,7 @@ class TlsSite:
     def stop_broker(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=PATIENCE_S)
 
     def client(self, state: Path | None, name: str) -> "TlsClient":
         """Return a client with a box's certificate; with None, without any."""
@@ -150,7 +151,7 @@ class TlsClient:
         self._client.on_subscribe = self._subscribed
         try:
             self._client.connect("127.0.0.1", port, 30)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE_S
             while not self.reasons and time.monotonic() < deadline:
                 self._client.loop(0.05)
         except OSError as error:

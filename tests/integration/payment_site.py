@@ -25,6 +25,7 @@ from backend.payments.rails.wire import Wire
 from backend.tenants import service as tenants
 from tests.fakes.sandbox_process import Sandbox, payment_code
 from tests.integration.payment_net import Listener, Mortal, Net
+from tests.patience import PATIENCE_S
 
 #: Long enough for a busy machine; calls that shall time out are given less.
 TIMEOUT_MS = 5_000
@@ -220,7 +221,7 @@ class School:
 
     def wait_until_notified(self) -> None:
         """Wait until the provider has sent its notifications."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE_S
         while self.site.books()["notifying"]:
             assert time.monotonic() < until, "notifications are still under way"
             time.sleep(0.01)

@@ -11,6 +11,7 @@ import pytest
 from backend.mqtt.client import SUBSCRIBE_WITHIN_S, BrokerLink, Incoming
 from firmware_sim.broker import listening
 from firmware_sim.stack import free_ports
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module", params=["iotcore", "mosquitto"])
@@ -28,7 +29,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def _eventually(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < deadline, "not within 20 s"
         time.sleep(0.01)

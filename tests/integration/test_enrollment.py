@@ -19,6 +19,7 @@ from gateway.contract.signing import load_or_create_key
 from gateway.kit import new_id
 from tests.fakes.gateway_site import free_port, listening, wait_until
 from tests.fakes.tls_site import TENANT, TlsSite
+from tests.patience import PATIENCE_S
 
 
 class School(TlsSite):
@@ -48,7 +49,7 @@ class School(TlsSite):
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENCE_S)
         self.stop_broker()
 
     def code(self, gateway: str, *more: str) -> str:
@@ -94,7 +95,7 @@ class TestEnroll:
         assert results | {"maps": "warn", "bus": "warn"} == results
         assert all(results[each] == "ok" for each in ("config", "process", "key", "certificate", "broker", "clock"))
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
     def test_a_code_works_once(self, school: School, tmp_path: Path) -> None:
         code = school.code("gw_b")
@@ -175,7 +176,7 @@ class TestTwoBoxesWithOneCertificate:
         assert any("TAKEN OVER" in text for text in watched)
         for box in boxes:
             box.terminate()
-            box.wait(timeout=20)
+            box.wait(timeout=PATIENCE_S)
 
 
 class TestRemoteConfiguration:
@@ -215,7 +216,7 @@ class TestRemoteConfiguration:
         assert "no broker" in str(rolled["configuration_detail"])
         assert rolled["configuration_running"] == 1
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
     @pytest.mark.parametrize(
         "content", ["", "tenant = 'school'", "not toml [", 'tenant = "school"\ngateway = "gw_b"\nx = "\\q"']

@@ -20,6 +20,7 @@ from gateway.contract.events import (
 from gateway.contract.faults import FaultCode
 from tests.fakes.gateway_backend import FakeBackend
 from tests.fakes.gateway_site import GatewaySite, listening, wait_until
+from tests.patience import PATIENCE_S
 
 
 def opening(session: str, **limits: int) -> OpenValve:
@@ -53,7 +54,7 @@ def run_water(site: GatewaySite, backend: FakeBackend, session: str, device: str
     wait_until(lambda: site.state(device)["sess_pulses"] > 50, why="for water")
 
 
-def ended(backend: FakeBackend, session: str, timeout_s: float = 20) -> WaterSessionEnded:
+def ended(backend: FakeBackend, session: str, timeout_s: float = PATIENCE_S) -> WaterSessionEnded:
     end: WaterSessionEnded = backend.wait_for_event(WaterSessionEnded, timeout_s, water_session_id=session)
     return end
 

@@ -29,6 +29,7 @@ from gateway.contract import topics
 from gateway.contract.events import Event
 from gateway.contract.messages import Acknowledged, CommandMessage, Decision
 from gateway.contract.signing import Signed, decode, verify
+from tests.patience import PATIENCE_S
 from tests.unit.backend.mqtt.test_ingest import Journal, events
 from tests.unit.backend.mqtt.test_ingest import message as told
 from tests.unit.backend.water_sessions.world import GATEWAY, OUTLET, START_MINOR, TENANT, World, health
@@ -66,7 +67,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     wait_for(listens)
     yield port
     process.terminate()
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE_S)
 
 
 class Gateway:
@@ -140,7 +141,7 @@ def start_worker(world: World, broker: int, tmp_path: Path) -> Iterator[Callable
     for process in started:
         if process.poll() is None:
             process.terminate()
-            process.wait(timeout=15)
+            process.wait(timeout=PATIENCE_S)
 
 
 def crowd(world: World, count: int) -> tuple[list[WaterSession], list[Event]]:
@@ -200,7 +201,7 @@ class TestWorker:
         assert (decision.granted, decision.reason, correlation) == (True, "ok", b"rq_tap")
         assert {one.reason for one, _ in gateway.decisions} == {"ok"}
         assert len(gateway.commands) == 1
-        assert worker.wait(timeout=15) == 0
+        assert worker.wait(timeout=PATIENCE_S) == 0
         assert '"presented_received"' in (tmp_path / "trace.jsonl").read_text()
 
     def test_loses_nothing_when_workers_are_killed_in_mid_batch(

@@ -21,12 +21,12 @@ from backend.ledger import service
 from backend.ledger.rules import Code
 from tests.factories import NOW
 from tests.integration.ledger_writer import OPENING_MINOR, PRICE_MINOR, WALLETS, opening, shower
+from tests.patience import PATIENCE_S
 
 _ROOT = Path(__file__).parents[2]
 _TENANT = "gxu"
 #: How many more than the last promised one are sent again: at least what the writer has underway.
 _BEYOND = 120
-_PATIENCE_S = 20.0
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def _write_until_killed(url: str, first: int, kill: Callable[[subprocess.Popen[s
     kept = [int(process.stdout.readline()) for _ in range(promises)]
     kill(process)
     kept += [int(line) for line in process.stdout if line.endswith("\n") and line.strip()]
-    process.wait(_PATIENCE_S)
+    process.wait(PATIENCE_S)
     process.stdout.close()
     assert kept == list(range(first, first + len(kept)))
     return kept[-1]
@@ -141,7 +141,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 def _wait_until_gone(server: Embedded, writer: subprocess.Popen[str]) -> None:
     pid = server.get_pid()
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the server does not end"
         time.sleep(0.01)
@@ -151,7 +151,7 @@ def _wait_until_gone(server: Embedded, writer: subprocess.Popen[str]) -> None:
 def _restart(server: Embedded, database: Database) -> None:
     """Start the server unless it runs, and wait until it has recovered."""
     database.engine.dispose()
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             server.ensure_postgres_running()

@@ -30,6 +30,7 @@ from hardware.points import load, map_ids
 from hardware.vectors import agrees
 from tests.fakes.gateway_site import GatewaySite
 from tests.fakes.libmodbus import LibmodbusPeer, PeerRefused
+from tests.patience import PATIENCE_S
 from tests.unit.gateway.devices.map_rig import CREDIT, ONE_SHOT, PLAIN, WATCHDOG, Hand, map_in, opening
 
 UNIT = 7
@@ -321,7 +322,7 @@ def served(port: int, devices: dict[int, MapDevice]) -> Iterator[None]:
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=10)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE_S)
         loop.close()
 
 
@@ -367,7 +368,7 @@ class TestAWholeGateway:
 
         site.start_gateway()
 
-        assert site.processes.pop("gateway").wait(timeout=20) != 0
+        assert site.processes.pop("gateway").wait(timeout=PATIENCE_S) != 0
         said = site.log("gateway")
         line = 1 + PLAIN[: PLAIN.index('role = "card_new"')].count("\n")
         assert f"acme.plain.toml:{line}: blocks.all.new_card: unknown role 'cardnew'; did you mean 'card_new'?" in said

@@ -13,6 +13,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S
+
 #: runs the demonstration with a plan made an hour later; only the plan's own clock moves
 _LATER = """
 import sys
@@ -22,6 +24,7 @@ made = stack.build_plan
 stack.build_plan = lambda **given: made(**given | {"now": given["now"] + timedelta(hours=1)})
 sys.exit(cli.main(sys.argv[1:]))
 """
+_LONG_S = 5 * PATIENCE_S
 _PROGRAM = str(Path(sys.executable).parent / "campustap-sim")
 
 
@@ -31,7 +34,7 @@ class TestHeadless:
 
         done = subprocess.run(
             [_PROGRAM, "demo", "--headless", "--showers", "12", "--seed", "5", "--report", str(report_file)],
-            capture_output=True, text=True, timeout=170, check=False,
+            capture_output=True, text=True, timeout=_LONG_S, check=False,
         )  # fmt: skip
 
         assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-2_000:]
@@ -50,7 +53,11 @@ class TestHeadless:
     @pytest.mark.parametrize("arguments", [["--showers", "0"], ["--showers", "many"], ["--broker", "carrier-pigeon"]])
     def test_says_what_is_wrong_with_its_arguments(self, arguments: list[str]) -> None:
         done = subprocess.run(
-            [_PROGRAM, "demo", "--headless", *arguments], capture_output=True, text=True, timeout=60, check=False
+            [_PROGRAM, "demo", "--headless", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_LONG_S,
+            check=False,
         )
 
         assert done.returncode == 2
@@ -61,13 +68,17 @@ class TestSecondRun:
     def test_finds_the_school_of_the_first_an_hour_later(self, tmp_path: Path) -> None:
         """What the first run kept is taken up again; nobody's money is doubled and no sticker changes."""
         arguments = [_PROGRAM, "demo", "--headless", "--showers", "2", "--seed", "5", "--state", str(tmp_path)]
-        first = subprocess.run(arguments, capture_output=True, text=True, timeout=90, check=False)
+        first = subprocess.run(arguments, capture_output=True, text=True, timeout=_LONG_S, check=False)
         assert first.returncode == 0, first.stdout[-3_000:]
         kept = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
         plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
 
         second = subprocess.run(
-            [sys.executable, "-c", _LATER, *arguments[1:]], capture_output=True, text=True, timeout=90, check=False
+            [sys.executable, "-c", _LATER, *arguments[1:]],
+            capture_output=True,
+            text=True,
+            timeout=_LONG_S,
+            check=False,
         )
 
         assert second.returncode == 0, second.stdout[-3_000:] + second.stderr[-2_000:]
@@ -86,7 +97,7 @@ class TestInteractive:
                 stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | {"COLUMNS": "200"},
             )  # fmt: skip
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 2 * PATIENCE_S
             while "Ctrl-C" not in (text := log.read_text(encoding="utf-8", errors="replace")):
                 assert process.poll() is None, text
                 assert time.monotonic() < deadline, text

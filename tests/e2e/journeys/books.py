@@ -20,6 +20,7 @@ from firmware_sim.broker import listening
 from firmware_sim.demo import passwords
 from firmware_sim.plan import TENANT_ID
 from tests.e2e.journeys.school import School, eventually
+from tests.patience import PATIENCE_S
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Books:
     def restart_provider(self) -> None:
         """Let the provider come back with what it had on its books."""
         self.school.restart("provider")
-        eventually("the provider's port", lambda: listening(self.school.stack.provider_port), within_s=30)
+        eventually("the provider's port", lambda: listening(self.school.stack.provider_port))
 
     def move_provider_to(self, now: datetime) -> None:
         """Let it be another time at the provider."""
@@ -103,7 +104,7 @@ class Books:
         assert found is not None
         return found
 
-    def agree(self, *, within_s: float = 20.0) -> None:
+    def agree(self, *, within_s: float = PATIENCE_S) -> None:
         """Return once nothing is open any more and the two sides tell the same to the fen; fail when they do not."""
         last: list[str] = []
 
@@ -146,7 +147,7 @@ def _net_minor(order: Mapping[str, Any]) -> int:
 @contextmanager
 def books_of(school: School) -> Iterator[Books]:
     """Yield the books of a running school."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{school.stack.provider_port}", timeout=15) as doors:
+    with httpx.Client(base_url=f"http://127.0.0.1:{school.stack.provider_port}", timeout=PATIENCE_S) as doors:
         books = Books(school, doors)
         try:
             yield books

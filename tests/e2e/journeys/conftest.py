@@ -9,6 +9,7 @@ import pytest
 from firmware_sim.plan import PlanSize
 from firmware_sim.stack import Stack
 from tests.e2e.journeys.school import School
+from tests.patience import PATIENCE_S
 
 SIZE = PlanSize(buildings=2, floors=1, outlets_per_floor=4, students=80, idle_limit_s=4)
 
@@ -18,7 +19,7 @@ def run_school(folder: Path, **options: object) -> Iterator[School]:
     stack = Stack(folder, seed=11, size=SIZE, supervise=False, **options)  # type: ignore[arg-type]
     stack.start()
     try:
-        with httpx.Client(base_url=stack.base_url, timeout=15) as http:
+        with httpx.Client(base_url=stack.base_url, timeout=PATIENCE_S) as http:
             school = School(stack, http)
             school.devices_online()
             yield school

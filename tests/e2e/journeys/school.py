@@ -14,12 +14,13 @@ from firmware_sim.demo import passwords, read_device_log
 from firmware_sim.plan import TENANT_ID
 from firmware_sim.report import Report, build_report
 from firmware_sim.stack import Stack, control
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
 ENDED = {"settled", "voided", "refused"}
 
 
-def eventually(what: str, find: Callable[[], T], *, within_s: float = 15.0) -> T:
+def eventually(what: str, find: Callable[[], T], *, within_s: float = PATIENCE_S) -> T:
     """Return the first truthy answer; fail when there is none in time. A refused connection counts as no answer yet."""
     deadline = time.monotonic() + within_s
     last: Exception | None = None
@@ -89,7 +90,7 @@ class School:
         found: dict[str, Any] = self.get(f"/water-sessions/{session_id}", login)
         return found
 
-    def reaches(self, login: str, session_id: str, states: set[str], *, within_s: float = 20.0) -> dict[str, Any]:
+    def reaches(self, login: str, session_id: str, states: set[str], *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return the session once it is in one of the states; fail at once when it ended otherwise."""
 
         last: dict[str, Any] = {}
@@ -106,7 +107,7 @@ class School:
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {last}") from error
 
-    def settled(self, login: str, session_id: str, *, within_s: float = 30.0) -> dict[str, Any]:
+    def settled(self, login: str, session_id: str, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return the session once it is settled."""
         return self.reaches(login, session_id, {"settled"}, within_s=within_s)
 
@@ -155,7 +156,7 @@ class School:
         found: list[dict[str, Any]] = self.get("/outlets", "facilities")
         return next(outlet for outlet in found if outlet["device_id"] == device_id)
 
-    def devices_online(self, within_s: float = 30.0) -> None:
+    def devices_online(self, within_s: float = PATIENCE_S) -> None:
         """Wait until every outlet is online."""
 
         def look() -> bool:
@@ -168,7 +169,7 @@ class School:
         """Start a killed part again."""
         self.stack.parts[name].start()
 
-    def report(self, *, within_s: float = 30.0) -> Report:
+    def report(self, *, within_s: float = PATIENCE_S) -> Report:
         """Return the report once it has no violation; the last one, with its violations, when time is up."""
         deadline = time.monotonic() + within_s
         while True:

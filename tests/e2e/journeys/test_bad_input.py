@@ -22,7 +22,6 @@ class TestRefusals:
         eventually(
             "known to be silent",
             lambda: [o for o in school.get("/outlets", "facilities") if o["state"] == "silent"],
-            within_s=30,
         )
 
         answer = school.start(school.fresh(), _OUTLET)

@@ -23,7 +23,7 @@ class TestKill:
                 lambda: school.ask("POST", f"/water-sessions/{session_id}/stop", student).is_success,
             )
 
-        bill = school.settled(student, session_id, within_s=60)
+        bill = school.settled(student, session_id)
         assert bill["closing_pulses"] > bill["opening_pulses"]
         assert bill["captured_minor"] + bill["overrun_minor"] == bill["charge_minor"]
         eventually("closed", lambda: not school.valve_open(_OUTLET))
@@ -40,7 +40,7 @@ class TestKill:
         assert not school.valve_open(_OUTLET)
         school.restart("worker")
 
-        school.reaches(student, session_id, {"flowing", "voided", "refused"}, within_s=60)
+        school.reaches(student, session_id, {"flowing", "voided", "refused"})
         school.ask("POST", f"/water-sessions/{session_id}/stop", student)
         school.reaches(student, session_id, {"settled", "voided", "refused"}, within_s=90)
         assert school.wallet(student)["held_minor"] == 0
@@ -48,4 +48,4 @@ class TestKill:
 
 class TestEverythingAfterwards:
     def test_agrees_to_the_pulse_and_to_the_fen(self, school: School) -> None:
-        assert school.report(within_s=60).violations == []
+        assert school.report().violations == []

@@ -154,7 +154,7 @@ class TestHold:
         assert "The payment is being confirmed. You are never charged twice." in browser.page(sticker)
         assert not school.valve_open(_EXCLUSIVE)
 
-        school.reaches(login, session_id, {"flowing"}, within_s=30)
+        school.reaches(login, session_id, {"flowing"})
         asking.join()
         eventually("water", lambda: school.device(_EXCLUSIVE)["sess_pulses"] > 150)
         bill = _bill(school, login, session_id)
@@ -178,7 +178,7 @@ class TestHold:
 
         school.reaches(login, session_id, {"voided"})
         assert books.case("late_success", auth_id)["amount_minor"] == answer.json()["hold_minor"]
-        eventually("undone there", lambda: _is_undone(books.order(auth_id)), within_s=40)
+        eventually("undone there", lambda: _is_undone(books.order(auth_id)))
         assert not school.valve_open(_OPEN)
 
 
@@ -195,7 +195,7 @@ class TestCapture:
 
         bill = _bill(school, login, session_id)
 
-        eventually("told", lambda: _captured(books, bill), within_s=30)
+        eventually("told", lambda: _captured(books, bill))
 
     def test_waits_for_a_provider_that_is_down_and_the_bill_does_not(self, school: School, books: Books) -> None:
         login = school.fresh()
@@ -203,12 +203,12 @@ class TestCapture:
         books.kill_provider()
 
         school.stop(login, session_id)
-        bill = school.settled(login, session_id, within_s=5)
+        bill = school.settled(login, session_id)
 
         assert bill["captured_minor"] == bill["charge_minor"] > 0
         eventually("tried", lambda: any(each["attempts"] for each in _unsettled(school)))
         books.restart_provider()
-        eventually("told at last", lambda: _captured(books, bill), within_s=30)
+        eventually("told at last", lambda: _captured(books, bill))
 
 
 def _unsettled(school: School) -> list[dict[str, Any]]:
@@ -241,7 +241,7 @@ class TestTopUp:
         assert "Not confirmed yet." in browser.page(f"/wallet/top-ups/{made[0]}")
         assert _wallet_is(school, login, before)
         books.restart_provider()
-        eventually("credited", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR), within_s=30)
+        eventually("credited", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR))
         assert "Topped up." in browser.page(f"/wallet/top-ups/{made[0]}")
 
     def test_is_settled_once_though_the_worker_dies_while_it_asks(
@@ -259,7 +259,7 @@ class TestTopUp:
         assert _wallet_is(school, login, before)
         school.restart("worker")
 
-        eventually("credited", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR), within_s=30)
+        eventually("credited", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR))
         assert books.order(top_up_id)["times_taken"] == 1
 
     def test_is_not_moved_by_forged_changed_or_repeated_messages(
@@ -308,7 +308,7 @@ class TestTopUp:
         assert imported.is_new
         school.restart("worker")
 
-        eventually("credited by the statement", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR), within_s=30)
+        eventually("credited by the statement", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR))
         assert books.operation(top_up_id).answered_by == "statement"  # type: ignore[union-attr]
         books.restart_provider()
 
@@ -434,4 +434,4 @@ class TestLeaver:
 
 class TestEverythingAfterwards:
     def test_agrees_to_the_pulse_and_to_the_fen(self, school: School) -> None:
-        assert school.report(within_s=30).violations == []
+        assert school.report().violations == []

@@ -14,7 +14,7 @@ class TestReconciliation:
             school.stop(student, session_id)
             school.settled(student, session_id)
 
-        assert school.report(within_s=60).violations == []
+        assert school.report().violations == []
 
     def test_is_for_finance_only(self, school: School) -> None:
         answer = school.ask("POST", "/reconciliations", school.fresh())

@@ -36,7 +36,7 @@ class TestSchool:
 
         school.do("tap", outlet, uid=school.card(student))
 
-        session = eventually("a session", lambda: school.live(student), within_s=20)
+        session = eventually("a session", lambda: school.live(student))
         school.reaches(student, session["water_session_id"], {"flowing"})
         eventually("water", lambda: school.device(outlet)["sess_pulses"] > 300)
         school.stop(student, session["water_session_id"])
@@ -71,10 +71,10 @@ class TestSchool:
         school.stop(student, session_id)
         school.restart("worker")
 
-        bill = school.settled(student, session_id, within_s=60)
+        bill = school.settled(student, session_id)
         assert bill["closing_pulses"] - bill["opening_pulses"] >= 600
         assert not school.valve_open(outlet)
         assert school.wallet(student)["held_minor"] == 0
 
     def test_agrees_to_the_pulse_and_to_the_fen_afterwards(self, school: School) -> None:
-        assert school.report(within_s=60).violations == []
+        assert school.report().violations == []

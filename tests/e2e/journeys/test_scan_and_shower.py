@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from firmware_sim.demo import passwords, read_device_log
 from tests.e2e.journeys.school import School, eventually
 from tests.e2e.pages_conftest import DESKTOP, Address, browser, fill_sign_in, visit
+from tests.patience import PATIENCE_S
 
 _GATE = "dev_library_1"
 #: from the valve's last movement to the bill on the phone
@@ -46,7 +47,7 @@ def _number(text: str) -> float:
     return float(re.sub(r"[^0-9.]", "", text))
 
 
-def _figures(page: Page, name: str, count: int, *, within_s: float = 20.0) -> list[float]:
+def _figures(page: Page, name: str, count: int, *, within_s: float = PATIENCE_S) -> list[float]:
     """Return so many different values that a figure of the page took one after another, by itself."""
     seen: list[float] = []
     deadline = time.monotonic() + within_s
@@ -69,7 +70,7 @@ class _Closing:
         self._thread.start()
 
     def _watch(self) -> None:
-        eventually("valve closed", lambda: not self._school.valve_open(self._device_id), within_s=20)
+        eventually("valve closed", lambda: not self._school.valve_open(self._device_id))
         self.at = time.monotonic()
 
     def wait(self) -> float:
@@ -103,7 +104,7 @@ class TestShower:
 
             page.get_by_role("checkbox").check()
             page.locator("button.round").dblclick()
-            expect(page.locator("[data-view=running]")).to_be_visible(timeout=15_000)
+            expect(page.locator("[data-view=running]")).to_be_visible()
             litres = _figures(page, "litres", 4)
             assert litres == sorted(litres)
             costs = _figures(page, "cost", 2)
@@ -114,7 +115,7 @@ class TestShower:
             closing = _Closing(school, outlet)
             page.get_by_role("button", name="停止").click()
             receipt = page.get_by_role("heading", name="结算单")
-            receipt.wait_for(timeout=15_000)
+            receipt.wait_for()
             seen_at = time.monotonic()
             assert seen_at - closing.wait() < _RECEIPT_WITHIN_S
             paid = page.locator(".sum strong").inner_text()
@@ -144,11 +145,11 @@ class TestShower:
             expect(page.locator("body")).to_contain_text("Dormitory 2 · Floor 1 · Shower 103")
             expect(page.locator(".method.off")).to_have_count(0)
             _start(page, school, outlet)
-            expect(page.locator("[data-view=running]")).to_be_visible(timeout=15_000)
+            expect(page.locator("[data-view=running]")).to_be_visible()
             _figures(page, "litres", 3)
             page.get_by_role("button", name="Stop").click()
 
-            expect(page.get_by_role("heading", name="Bill")).to_be_visible(timeout=15_000)
+            expect(page.get_by_role("heading", name="Bill")).to_be_visible()
             expect(page.locator(".receipt")).to_contain_text("Hot water v12")
             page.get_by_role("link", name="Done").click()
             expect(page.locator("[data-view=idle]")).to_be_visible()
@@ -157,22 +158,22 @@ class TestShower:
         student, outlet = school.fresh(), "dev_b2_104"
         with _visit(school, chromium, student, scripts=False) as page:
             _start(page, school, outlet)
-            expect(page.locator("[data-view=running]")).to_be_visible(timeout=20_000)
+            expect(page.locator("[data-view=running]")).to_be_visible()
             eventually("water", lambda: school.device(outlet)["sess_pulses"] > 200)
             page.locator("button.round").click()
 
-            expect(page.locator(".receipt h2")).to_have_text("结算单", timeout=20_000)
+            expect(page.locator(".receipt h2")).to_have_text("结算单")
             assert _number(page.locator(".sum strong").inner_text()) > 0
 
     def test_that_ends_at_the_tap_shows_its_bill_by_itself(self, school: School, chromium: Browser) -> None:
         student, outlet = school.fresh(), "dev_b1_104"
         with _visit(school, chromium, student) as page:
             _start(page, school, outlet)
-            expect(page.locator("[data-view=running]")).to_be_visible(timeout=15_000)
+            expect(page.locator("[data-view=running]")).to_be_visible()
             _figures(page, "litres", 2)
             school.do("tap_flow", outlet, open=False)
 
-            expect(page.get_by_role("heading", name="结算单")).to_be_visible(timeout=25_000)
+            expect(page.get_by_role("heading", name="结算单")).to_be_visible()
         school.do("tap_flow", outlet, open=True)
 
 
@@ -187,15 +188,15 @@ class TestDashboard:
 
             session_id = school.started(student, outlet)
 
-            expect(running.locator("td").first).to_have_text("二号公寓 · 1 层 · 103 号淋浴", timeout=10_000)
+            expect(running.locator("td").first).to_have_text("二号公寓 · 1 层 · 103 号淋浴")
             expect(page.locator("#running")).to_have_text("1")
-            expect(page.locator("#flow")).to_have_text(re.compile(r"^[1-9][0-9]*\.[0-9]$"), timeout=10_000)
+            expect(page.locator("#flow")).to_have_text(re.compile(r"^[1-9][0-9]*\.[0-9]$"))
             litres = running.locator("td.num").first
             first = _number(litres.inner_text())
-            eventually("the table's litres rise", lambda: _rises(page, litres, first), within_s=20)
+            eventually("the table's litres rise", lambda: _rises(page, litres, first))
             school.stop(student, session_id)
             school.settled(student, session_id)
-            expect(running).to_contain_text("现在没有人用水", timeout=10_000)
+            expect(running).to_contain_text("现在没有人用水")
             expect(page.locator("#places")).to_contain_text("二号公寓")
 
 
@@ -214,11 +215,11 @@ class TestDesk:
 
             school.do("tap", _GATE, uid=school.card(student))
             # the desk sees the family name only: enough to greet, not enough to look somebody up
-            expect(page.locator("#last .who")).to_have_text(re.compile(f"^{name[0]}[*]+$"), timeout=5_000)
+            expect(page.locator("#last .who")).to_have_text(re.compile(f"^{name[0]}[*]+$"))
             expect(page.locator("#last")).to_have_class(re.compile("good"))
             school.do("pass", _GATE, direction="in")
-            expect(page.locator("#list tbody tr").first).to_contain_text("已通过", timeout=10_000)
+            expect(page.locator("#list tbody tr").first).to_contain_text("已通过")
 
             school.do("tap", _GATE, uid="04DEADBEEF0099")
-            expect(page.locator("#last")).to_have_class(re.compile("bad"), timeout=5_000)
+            expect(page.locator("#last")).to_have_class(re.compile("bad"))
             expect(page.locator("#refused")).not_to_be_empty()

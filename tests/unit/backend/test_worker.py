@@ -14,6 +14,7 @@ from backend.payments import service as payments
 from backend.worker import Duty
 from tests.fakes.provider import FakeProvider
 from tests.fakes.web_site import open_school
+from tests.patience import PATIENCE_S
 from tests.unit.backend.statements.writing import Said, unionpay_zip
 
 
@@ -23,9 +24,9 @@ class TestDuty:
         duty = Duty("count", 0.001, thrice.release)
 
         duty.start()
-        seen = [thrice.acquire(timeout=5) for _ in range(3)]
+        seen = [thrice.acquire(timeout=PATIENCE_S) for _ in range(3)]
         duty.stop()
-        duty.join(5)
+        duty.join(PATIENCE_S)
 
         assert seen == [True, True, True]
         assert duty.failure is None
@@ -43,9 +44,9 @@ class TestDuty:
         duty = Duty("lost", 0.001, work)
         duty.start()
 
-        assert done.wait(5)
+        assert done.wait(PATIENCE_S)
         duty.stop()
-        duty.join(5)
+        duty.join(PATIENCE_S)
         assert duty.failure is None
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -55,7 +56,7 @@ class TestDuty:
 
         duty = Duty("bug", 0.001, work)
         duty.start()
-        duty.join(5)
+        duty.join(PATIENCE_S)
 
         assert isinstance(duty.failure, AssertionError)
 
@@ -67,7 +68,7 @@ class TestDuty:
         before = clocks.monotonic()
 
         duty.stop()
-        duty.join(5)
+        duty.join(PATIENCE_S)
 
         assert clocks.monotonic() - before < 4
 

@@ -16,6 +16,7 @@ from pymodbus.exceptions import ModbusIOException
 from firmware_sim.bus import LineServer
 from firmware_sim.codec import crc16
 from firmware_sim.pdu import Unit
+from tests.patience import PATIENCE_S
 from tests.unit.firmware_sim.rig import OPEN, Bench
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def served(body: Callable[[int, OneUnit], Awaitable[T]], *, rtu: bool = False) -
         server = LineServer(line, now_ms=lambda: line.bench.now_ms, rtu=rtu)
         port = await server.start("127.0.0.1", 0)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 return await body(port, line)
         finally:
             await server.stop()
@@ -168,7 +169,7 @@ def line_port() -> Iterator[int]:
     yield ports[0]
     asyncio.run_coroutine_threadsafe(server[0].stop(), loop).result(5)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(PATIENCE_S)
     loop.close()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pymodbus.client import ModbusTcpClient
 
+from tests.patience import PATIENCE_S
 from tests.unit.firmware_sim.rig import OPEN, Bench
 
 PLAN = {
@@ -49,7 +50,7 @@ class Process:
     def stop(self, number: signal.Signals) -> int:
         self.client.close()
         self.process.send_signal(number)
-        status = self.process.wait(timeout=10)
+        status = self.process.wait(timeout=PATIENCE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
@@ -69,7 +70,7 @@ class Process:
         )
         assert result.registers[1] == 2
 
-    def wait_for(self, name: str, at_least: int, *, within_s: float = 10) -> dict[str, Any]:
+    def wait_for(self, name: str, at_least: int, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         deadline = time.monotonic() + within_s
         while True:
             (state,) = self.ask(do="state", device="dev_1")["devices"]

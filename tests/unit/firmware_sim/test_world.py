@@ -13,6 +13,7 @@ from firmware_sim.end_file import EndFile
 from firmware_sim.nvm import FileNvm, MemoryNvm, NonVolatile
 from firmware_sim.world import ControlRefused, World
 from hardware.points import load
+from tests.patience import PATIENCE_S
 from tests.unit.firmware_sim.rig import OPEN, UNIX_MS, Bench
 
 PLAN: dict[str, Any] = {
@@ -254,7 +255,7 @@ class TestControlServer:
             answers = []
             for line in (b'{"do":"state","device":"dev_1"}', b"nonsense", b"[1]", b'{"do":"dance"}', b"\xff\xfe"):
                 writer.write(line + b"\n")
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE_S):
                     answers.append(json.loads(await reader.readline()))
             writer.close()
             await server.stop()

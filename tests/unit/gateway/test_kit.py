@@ -1,6 +1,7 @@
 import asyncio
 
 from gateway.kit import end_tasks
+from tests.patience import PATIENCE_S
 
 
 class TestEndTasks:
@@ -17,7 +18,7 @@ class TestEndTasks:
         async def work() -> None:
             task = asyncio.create_task(deaf_once())
             await asyncio.sleep(0)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await end_tasks([task])
             assert task.cancelled()
 

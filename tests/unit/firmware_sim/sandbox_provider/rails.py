@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from starlette.testclient import TestClient
 
+from tests.patience import PATIENCE_S
+
 TIME = "20261122200000"
 
 
@@ -82,7 +84,7 @@ class House:
 
     def wait_for(self, number: str, status: str) -> dict[str, Any]:
         """Return an order once it has a status."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while (order := self.order(number))["status"] != status:
             assert time.monotonic() < until, order
             time.sleep(0.01)
@@ -300,7 +302,7 @@ class Inbox:
     def wait_for(self, count: int) -> list[bytes]:
         """Return the bodies received once there are so many."""
         with self._more:
-            assert self._more.wait_for(lambda: len(self.received) >= count, timeout=10), len(self.received)
+            assert self._more.wait_for(lambda: len(self.received) >= count, timeout=PATIENCE_S), len(self.received)
             return [body for _, body in self.received]
 
 

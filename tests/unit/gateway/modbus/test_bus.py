@@ -8,6 +8,7 @@ import pytest
 from gateway.config import Line
 from gateway.modbus.bus import Bus, Declined, NoAnswer, NotTried, Priority
 from gateway.modbus.codec import crc16
+from tests.patience import PATIENCE_S
 
 
 class RegisterServer:
@@ -130,7 +131,7 @@ class TestBus:
             with pytest.raises((NoAnswer, NotTried)):
                 await read(bus, 1, 0)
             await server.start(server.port)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:
                     try:
                         assert await read(bus, 1, 0, Priority.CLOSE) == [0, 1]

@@ -20,6 +20,7 @@ from gateway.contract.faults import FaultCode
 from gateway.kit import end_tasks
 from gateway.sessions import controller, device
 from tests.fakes.gateway_port import Bench, FakeOutlet
+from tests.patience import PATIENCE_S
 from tests.unit.gateway.sessions.test_controller import only, opening, run
 
 
@@ -41,14 +42,14 @@ class Guarded:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 async def journaled(bench: Bench, kind: str) -> None:
     """Wait for an event of a kind; asked on the store's own thread, because the tasks write meanwhile."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             found = await bench.store.read(lambda tx: tx.journal.waiting(after=0, limit=1_000))
             events = [msgspec.json.decode(signed.payload, type=JournalRecord).event for _, signed in found]

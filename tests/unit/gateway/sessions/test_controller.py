@@ -12,6 +12,7 @@ from gateway.contract.messages import Decision
 from gateway.devices.ports import CannotSay, CommandResult, Mail
 from gateway.sessions import watch
 from tests.fakes.gateway_port import Bench, FakeOutlet
+from tests.patience import PATIENCE_S
 
 
 def opening(session: str = "ws_1", *, volume_limit_ml: int = 10_000, lease_s: int = 60) -> OpenValve:
@@ -72,7 +73,7 @@ class TestOpening:
 
         async def work() -> None:
             polling = asyncio.create_task(bench.controller.poll())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while bench.registry.device("dev_o1").evidence == "not asked yet":
                     await asyncio.sleep(0.005)
             await asyncio.sleep(0.05)

@@ -5,6 +5,7 @@ from gateway.contract.commands import CloseValve
 from gateway.contract.events import CommandRefused, FaultRaised, RefusalCode, StopReason, WaterSessionEnded
 from gateway.contract.faults import FaultCode
 from tests.fakes.gateway_port import Bench
+from tests.patience import PATIENCE_S
 from tests.unit.gateway.sessions.test_controller import only, opening, run
 from tests.unit.gateway.uplink.test_store import append, fill, make_room
 
@@ -31,7 +32,7 @@ class Working:
 
     async def until(self, condition: object) -> None:
         assert callable(condition)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 await asyncio.sleep(0.01)
 

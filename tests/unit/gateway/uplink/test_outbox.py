@@ -13,6 +13,7 @@ from gateway.contract.messages import CredentialKind, CredentialPresented, Event
 from gateway.contract.signing import Signed, verify
 from gateway.uplink.outbox import BATCH_MAX, QUESTION_AGE_MS_MAX, SAMPLES_MAX, WINDOW_MAX, Outbox
 from gateway.uplink.store import Store
+from tests.patience import PATIENCE_S
 from tests.unit.gateway.uplink.test_journal import reading
 
 KEY = Ed25519PrivateKey.generate()
@@ -65,7 +66,7 @@ class Post:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -10,6 +10,7 @@ import pytest
 
 from backend.payments.port import Declined, Unknown
 from backend.payments.rails.wire import Failure, Reply, Wire
+from tests.patience import PATIENCE_S
 
 Peer = Callable[[socket.socket], None]
 
@@ -39,7 +40,7 @@ def peer(behave: Peer) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}/"
         server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(PATIENCE_S)
 
 
 def _ask(url: str) -> Reply | Failure:
