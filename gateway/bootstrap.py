@@ -195,6 +195,7 @@ class Gateway:
             sessions,
             period_s=period_s,
             meter_period_s=self._config.meter_period_s,
+            hot_period_s=line.hot_period_ms / 1000,
         )
 
     # -- running

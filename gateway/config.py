@@ -27,8 +27,10 @@ class Line:
     baud: int = 38_400
     parity: str = "E"
     timeout_ms: int = 400
-    #: how often the flags of an idle unit are read
+    #: how often the flags of a unit are read
     flags_period_ms: int = 100
+    #: how often the status of a unit is read while its water runs
+    hot_period_ms: int = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ def _line(section: _Section) -> Line:
             port=section.number("port", 1, 65_535),
             timeout_ms=timeout_ms,
             flags_period_ms=section.number("flags_period_ms", 10, 60_000, 100),
+            hot_period_ms=section.number("hot_period_ms", 10, 60_000, 400),
         )
     return Line(
         line_id=line_id,
@@ -139,6 +142,7 @@ def _line(section: _Section) -> Line:
         parity=section.choice("parity", ("N", "E", "O"), "E"),
         timeout_ms=timeout_ms,
         flags_period_ms=section.number("flags_period_ms", 10, 60_000, 1_000),
+        hot_period_ms=section.number("hot_period_ms", 10, 60_000, 2_000),
     )
 
 

@@ -52,9 +52,11 @@ class OutletWatch(DeviceController):
         *,
         period_s: float,
         meter_period_s: int,
+        hot_period_s: float = HOT_PERIOD_S,
     ) -> None:
         super().__init__(device_id, port, surroundings, memory, period_s)
         self._outlet = port
+        self._hot_period_s = hot_period_s
         self._meter_period_s = meter_period_s
         #: sessions that are not over, by the id the device knows; more than one only after trouble
         self.sessions = {session.session_u32: session for session in sessions}
@@ -134,7 +136,7 @@ class OutletWatch(DeviceController):
         now = self._now()
         if self.sessions:
             ended_here = "valve_open" not in flags
-            if ended_here or now - self._looked_at >= HOT_PERIOD_S or self._closing():
+            if ended_here or now - self._looked_at >= self._hot_period_s or self._closing():
                 await self._look_at_session()
         elif "valve_open" in flags or now - self._looked_at >= IDLE_STATUS_PERIOD_S or self._fault_changed(flags):
             status = await self._read_status(Priority.FLAGS)
