@@ -36,7 +36,16 @@ def handle(world: World, request: Mapping[str, Any]) -> dict[str, Any]:
         case "state":
             return {"at_ms": world.now_ms, "devices": world.state(device)}
         case "power_cut":
-            world.cut_power(device, _seconds(request), hard=bool(request.get("hard", False)))
+            hard = bool(request.get("hard", False))
+            world.cut_power(device, _seconds(request), hard=hard, line_id=request.get("line"))
+        case "clock":
+            world.set_clock(
+                device,
+                drift_ppm=_drift_ppm(request),
+                has_battery=bool(request.get("battery", True)),
+                lose=bool(request.get("lose", False)),
+                line_id=request.get("line"),
+            )
         case "fault":
             world.set_fault(device, request.get("fault"), _flag(request, "on"))
         case "pass":
@@ -66,6 +75,13 @@ def _flag(request: Mapping[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise ControlRefused(f"{name} must be true or false")
     return value
+
+
+def _drift_ppm(request: Mapping[str, Any]) -> float:
+    value = request.get("drift_ppm", 0)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -100_000 <= value <= 100_000:
+        raise ControlRefused("drift_ppm must be a number from -100000 to 100000")
+    return float(value)
 
 
 def _seconds(request: Mapping[str, Any]) -> float:

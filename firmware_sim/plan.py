@@ -113,6 +113,7 @@ def _building(plan: dict[str, Any], number: int, size: PlanSize, port: int, publ
                     "name_en": name_en,
                     "scenario": "hot_water",
                     "k_factor_pulses_per_m3": K_FACTOR_PULSES_PER_M3,
+                    "floor": floor,
                 }
             )
 

@@ -26,6 +26,11 @@ class Station:
     power_back_at_ms: int = 0
     silent: bool = False
     temp_sensor_broken: bool = False
+    #: how fast its clock runs wrong, and what of that is not a whole millisecond yet
+    drift_ppm: float = 0.0
+    drift_rest_ms: float = 0.0
+    #: without one, the clock is unset after each power cut
+    has_clock_battery: bool = True
     was_open: bool = False
 
 

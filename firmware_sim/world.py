@@ -13,8 +13,11 @@ import numpy as np
 from firmware_sim.access_reader import AccessReader
 from firmware_sim.device import Identity, LogEntry
 from firmware_sim.mailbox import CODE, UID
+from firmware_sim.mishaps import PIPE_FAULTS, break_pipe
 from firmware_sim.nvm import NonVolatile
-from firmware_sim.plant import Bools, Plant
+from firmware_sim.outlet_rules import BLOCKING
+from firmware_sim.physics.kinds import Bools
+from firmware_sim.plant import plant_of
 from firmware_sim.station import SiteLine, Station
 from firmware_sim.water_outlet import WaterOutlet
 from hardware.points import load
@@ -22,10 +25,6 @@ from hardware.points import load
 TICK_MS = 50
 #: longest time made up for in one go; a process that slept longer starts again from now
 CATCH_UP_MS = 2_000
-
-#: faults that are something in the pipes; the device has to notice them by itself
-_PIPE_FAULTS = ("stuck_open", "stuck_closed", "leak_closed", "burst_flow", "flow_sensor", "temp_sensor", "over_temp")
-_LEAK_LPM = 1.5
 
 
 class ControlRefused(Exception):
@@ -55,9 +54,7 @@ class World:
         self._on_entry = on_entry
         outlets = [raw for raw in plan["devices"] if raw["map_id"] == "chw.hwo1"]
         fixtures = {raw["device_id"]: index for index, raw in enumerate(outlets)}
-        self.plant = Plant(
-            seed=int(plan.get("seed", 0)), k_factors_pulses_per_m3=[raw["k_factor_pulses_per_m3"] for raw in outlets]
-        )
+        self.plant = plant_of(plan, outlets)
         self.stations: dict[str, Station] = {}
         self.lines: dict[str, SiteLine] = {}
         for number, raw in enumerate(plan["devices"], start=1):
@@ -97,7 +94,7 @@ class World:
             station.identity,
             station.nvm,
             now_ms=self.now_ms,
-            unix_ms=self.now_ms + self._unix_offset_ms,
+            unix_ms=self.now_ms + self._unix_offset_ms if station.has_clock_battery else None,
         )
         self._collect(station)
 
@@ -131,15 +128,26 @@ class World:
                     self.plant.mixer_open[station.fixture] = True
                 station.was_open = device.busy()
         pulses = self.plant.step(TICK_MS / 1000, driven).tolist()
+        reverse = self.plant.reverse_pulses().tolist()
         temperatures = self.plant.temperatures_decidegc().tolist()
         for station in self.stations.values():
             device = station.device
+            if station.drift_ppm:
+                self._drift(station)
             if isinstance(device, WaterOutlet):
-                temp = None if station.temp_sensor_broken else temperatures[station.fixture]
-                device.tick(self.now_ms, pulses=pulses[station.fixture], temp_decidegc=temp)
+                at = station.fixture
+                temp = None if station.temp_sensor_broken else temperatures[at]
+                device.tick(self.now_ms, pulses=pulses[at], temp_decidegc=temp, reverse_pulses=reverse[at])
             elif device is not None:
                 device.tick(self.now_ms)
             self._collect(station)
+
+    def _drift(self, station: Station) -> None:
+        station.drift_rest_ms += TICK_MS * station.drift_ppm / 1e6
+        whole_ms = int(station.drift_rest_ms)
+        station.drift_rest_ms -= whole_ms
+        if whole_ms and station.device is not None:
+            station.device.clock.slip(whole_ms)
 
     def shut_down(self) -> None:
         """Let every device save itself, as on a falling supply."""
@@ -201,10 +209,20 @@ class World:
         self._collect(self.stations[device_id])
         return outcome
 
-    def cut_power(self, device_id: Any, seconds: float, *, hard: bool) -> None:
-        """Take power away for a while; `hard` leaves no charge to save with. None means the whole site."""
-        chosen = list(self.stations.values()) if device_id is None else [self.station(device_id)]
-        for station in chosen:
+    def chosen(self, device_id: Any, line_id: Any = None) -> list[Station]:
+        """Return one device's station, those of a line, or all."""
+        if device_id is not None:
+            return [self.station(device_id)]
+        if line_id is None:
+            return list(self.stations.values())
+        found = [station for station in self.stations.values() if station.line_id == line_id]
+        if not found:
+            raise ControlRefused(f"no line is called {line_id!r}")
+        return found
+
+    def cut_power(self, device_id: Any, seconds: float, *, hard: bool, line_id: Any = None) -> None:
+        """Take power away for a while; `hard` leaves no charge to save with. No device: the line; no line: all."""
+        for station in self.chosen(device_id, line_id):
             if station.device is not None and not hard:
                 station.device.falling_supply(self.now_ms)
             station.device = None
@@ -215,41 +233,36 @@ class World:
         """Break or mend the wire to one device; the device itself goes on."""
         self.station(device_id).silent = silent
 
+    def set_clock(
+        self, device_id: Any, *, drift_ppm: float, has_battery: bool, lose: bool, line_id: Any = None
+    ) -> None:
+        """Let clocks run wrong, take their batteries out or put them back, or let them forget the time now."""
+        for station in self.chosen(device_id, line_id):
+            station.drift_ppm, station.has_clock_battery = drift_ppm, has_battery
+            if lose and station.device is not None:
+                station.device.clock.lose()
+                station.device.set_fault("CLOCK_UNSET", True)
+
     def set_fault(self, device_id: Any, fault: Any, on: bool) -> None:
         """Break or mend something: a pipe fault in the plant, anything else as a fault bit held on."""
         station = self.station(device_id)
         device = self._powered(station)
         name = str(fault).lower()
-        if not device.fault_bit(name.upper()):
-            known = ", ".join(bit.lower() for bit in device.map.bits["faults"])
+        pipe_faults = PIPE_FAULTS if isinstance(device, WaterOutlet) else {}
+        if not device.fault_bit(name.upper()) and name not in pipe_faults:
+            known = ", ".join(sorted({*pipe_faults, *(bit.lower() for bit in device.map.bits["faults"])}))
             raise ControlRefused(f"no fault is called {fault!r}; there are {known}")
-        if isinstance(device, WaterOutlet) and name in _PIPE_FAULTS:
-            self._break_pipe(station, name, on)
-            if name in ("stuck_closed", "flow_sensor"):
-                device.force_fault(name.upper(), on)
+        if name in pipe_faults:
+            if name == "temp_sensor":
+                station.temp_sensor_broken = on
+            break_pipe(self.plant, station.fixture, name, on)
+            if pipe_faults[name]:
+                device.force_fault(pipe_faults[name], on)
         elif isinstance(device, AccessReader) and name == "fire_input":
             device.fire(self.now_ms, on)
         else:
             device.force_fault(name.upper(), on)
         self._collect(station)
-
-    def _break_pipe(self, station: Station, name: str, on: bool) -> None:
-        plant, index = self.plant, station.fixture
-        match name:
-            case "stuck_open":
-                plant.stuck_open[index] = on
-            case "stuck_closed":
-                plant.stuck_closed[index] = on
-            case "leak_closed":
-                plant.leak_lpm[index] = _LEAK_LPM if on else 0.0
-            case "burst_flow":
-                plant.burst[index] = on
-            case "flow_sensor":
-                plant.meter_dead[index] = on
-            case "over_temp":
-                plant.too_hot[index] = on
-            case "temp_sensor":
-                station.temp_sensor_broken = on
 
     def state(self, device_id: Any = None) -> list[dict[str, Any]]:
         """Return what each device is doing, or one of them."""
@@ -271,6 +284,7 @@ class World:
             "mailbox_pending": any(box.pending for box in device.mailboxes.values()),
             "link_age_s": device.link_age_s(),
             "display": str(device.io.get("disp_text", "")),
+            "lamp": _lamp(device),
         }
         if isinstance(device, AccessReader):
             grant = device.grant
@@ -282,6 +296,7 @@ class World:
             }
         return line | {
             "valve_open": device.valve_drive,
+            "sensor_plugged": not bool(self.plant.broken.meter_dead[station.fixture]),
             "mixer_open": bool(self.plant.mixer_open[station.fixture]),
             "session_u32": device.dispense.session_id if device.dispense else 0,
             "sess_pulses": device.session_pulses(),
@@ -293,3 +308,14 @@ class World:
             "close_reason": device.close_reason.lower(),
             "lease_left_ms": device.lease_left_ms(),
         }
+
+
+def _lamp(device: WaterOutlet | AccessReader) -> str:
+    """Return what the lamp shows: red for a fault, blue while water may run or a door is open, green when ready."""
+    if isinstance(device, WaterOutlet):
+        if any(device.faults & device.fault_bit(name) for name in BLOCKING):
+            return "red"
+        if device.valve_drive:
+            return "blue"
+        return "green" if device.state == "IDLE" else "amber"
+    return "red" if device.faults else "blue" if device.grant else "green"

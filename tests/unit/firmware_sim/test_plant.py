@@ -1,113 +1,49 @@
-"""Water that adds up, and is the same water for the same seed."""
+"""A plan's pipes: lines are risers, floors are heights, and what the plan says of its surroundings is believed."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 
-from firmware_sim.plant import AMBIENT_DEGC, Plant
+from firmware_sim.plant import CALM_DEMAND_SIGMA, plant_of
 
-K_FACTOR = 450_000
-
-
-def plant(count: int = 8, seed: int = 7) -> Plant:
-    return Plant(seed=seed, k_factors_pulses_per_m3=[K_FACTOR] * count)
-
-
-def run(of: Plant, seconds: float, driven: list[bool], dt_s: float = 0.05) -> np.ndarray:
-    total = np.zeros(len(driven), dtype=np.int64)
-    for _ in range(round(seconds / dt_s)):
-        total += of.step(dt_s, np.array(driven))
-    return total
+OUTLETS: list[dict[str, Any]] = [
+    {"device_id": f"dev_{line}{floor}", "line_id": line, "floor": floor, "k_factor_pulses_per_m3": 450_000 + floor}
+    for line in ("a", "b")
+    for floor in (1, 2, 5)
+]
 
 
-class TestStep:
-    def test_is_the_same_to_the_last_bit_for_the_same_seed(self) -> None:
-        pattern = np.random.Generator(np.random.PCG64(1)).random((400, 8)) < 0.5
-        one, two, other = plant(), plant(), plant(seed=8)
+class TestPlantOf:
+    def test_lays_out_lines_as_risers_and_floors_as_heights(self) -> None:
+        plant = plant_of({"seed": 7}, OUTLETS)
 
-        pulses = [np.stack([p.step(0.05, row) for row in pattern]) for p in (one, two, other)]
+        assert plant.riser.tolist() == [0, 0, 0, 1, 1, 1]
+        assert plant.height_m.tolist() == [0.0, 3.0, 12.0] * 2
+        assert plant.meters.k_pulses_per_l.tolist() == [450.001, 450.002, 450.005] * 2
 
-        assert np.array_equal(pulses[0], pulses[1])
-        assert one.delivered_l.tobytes() == two.delivered_l.tobytes()
-        assert one.temp_degc.tobytes() == two.temp_degc.tobytes()
-        assert not np.array_equal(pulses[0], pulses[2])
+    def test_is_calm_unless_the_plan_says_otherwise(self) -> None:
+        calm, lively = plant_of({}, OUTLETS), plant_of({"physics": {"demand_sigma": 0.5, "wear": 2.0}}, OUTLETS)
 
-    def test_one_fixture_does_not_change_anothers_draws(self) -> None:
-        alone, crowd = plant(), plant()
-        run(alone, 1, [True] + [False] * 7)
-        run(crowd, 1, [True] * 8)
+        assert calm._around.demand_sigma == CALM_DEMAND_SIGMA
+        assert calm._around.wear == 0
+        assert lively._around.demand_sigma == 0.5
 
-        assert alone.demand_lpm[0] == crowd.demand_lpm[0]
+    def test_refuses_surroundings_it_does_not_know(self) -> None:
+        with pytest.raises(TypeError, match="gravity"):
+            plant_of({"physics": {"gravity": 9.8}}, OUTLETS)
 
-    def test_gives_what_the_riser_took(self) -> None:
-        site = plant()
-        site.leak_lpm[3] = 0.4
-        run(site, 120, [True, False, True, False, True, True, False, True])
+    def test_senses_tenths_of_a_degree(self) -> None:
+        plant = plant_of({"seed": 7}, OUTLETS)
+        for _ in range(1_800):
+            plant.step(0.05, np.array([True] + [False] * 5))
 
-        assert site.delivered_l.sum() == pytest.approx(site.riser_l, rel=1e-9)
-        assert site.delivered_l[1] == 0
+        sensed = plant.temperatures_decidegc()
+        assert sensed.dtype == np.int64
+        assert abs(sensed[0] - 400) <= 3
+        assert sensed[1] == 200
 
-    def test_flows_at_about_eight_and_a_half_liters_a_minute(self) -> None:
-        site = plant(count=40)
-        run(site, 30, [True] + [False] * 39)
+    def test_of_no_outlets_stands_still(self) -> None:
+        plant = plant_of({"seed": 7}, [])
 
-        assert site.flow_lpm[0] == pytest.approx(8.5, rel=0.2)
-        assert site.flow_lpm[1:].sum() == 0
-
-    def test_loses_pressure_when_all_shower_at_once(self) -> None:
-        site = plant(count=40)
-        run(site, 5, [True] + [False] * 39)
-        alone = site.flow_lpm[0]
-        run(site, 5, [True] * 40)
-
-        assert site.pressure_kpa < 300
-        assert 0.3 * alone < site.flow_lpm[0] < alone
-
-    def test_counts_pulses_within_the_meters_class_and_loses_no_fraction(self) -> None:
-        site = plant()
-        pulses = run(site, 300, [True] * 8)
-
-        liters = site.delivered_l
-        assert np.all(np.abs(pulses / (K_FACTOR / 1000) / liters - 1) < 0.03)
-        again = plant()
-        coarse = run(again, 300, [True] * 8, dt_s=0.05)
-        assert np.array_equal(pulses, coarse)
-
-    def test_a_valve_stops_within_its_travel(self) -> None:
-        site = plant()
-        run(site, 5, [True] * 8)
-        tail = run(site, 0.35, [False] * 8)
-
-        assert np.all(run(site, 10, [False] * 8) == 0)
-        assert np.all(tail < 40)
-
-    def test_brings_a_cold_slug_first_then_warm_water(self) -> None:
-        site = plant()
-        run(site, 1.5, [True] * 8)
-        assert np.all(site.temperatures_decidegc() == AMBIENT_DEGC * 10)
-        run(site, 60, [True] * 8)
-        assert np.all(np.abs(site.temperatures_decidegc() - 400) <= 2)
-        run(site, 600, [False] * 8, dt_s=1.0)
-        assert np.all(site.temperatures_decidegc() < 320)
-
-    def test_a_closed_mixer_and_broken_parts_do_what_they_must(self) -> None:
-        site = plant(count=6)
-        site.mixer_open[0] = False
-        site.stuck_closed[1] = True
-        site.stuck_open[2] = True
-        site.meter_dead[3] = True
-        site.burst[4] = True
-        site.too_hot[5] = True
-
-        pulses = run(site, 10, [True, True, False, True, True, True])
-
-        assert pulses[0] == pulses[1] == pulses[3] == 0
-        assert pulses[2] > 400
-        assert site.delivered_l[3] > 1
-        assert site.flow_lpm[4] > 25
-        assert site.temperatures_decidegc()[5] == 550
-
-    def test_does_not_count_below_the_meters_start(self) -> None:
-        site = plant()
-        site.leak_lpm[:] = 0.2
-
-        assert run(site, 60, [False] * 8).sum() == 0
+        assert plant.step(0.05, np.zeros(0, dtype=bool)).tolist() == []
