@@ -1,21 +1,34 @@
 """Opens the database and hands out transactions. SQLite runs WAL with full sync and takes its write lock at once."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
+from backend.db.together import Begin, Queues
+
 _BUSY_TIMEOUT_MS = 20_000
+T = TypeVar("T")
+
+
+class _Here(threading.local):
+    """What the thread that looks is in the middle of."""
+
+    writes = 0
+    groups = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An engine with the two kinds of transaction the slices use."""
+    """An engine with the kinds of transaction the slices use."""
 
     engine: Engine
+    _queues: Queues = field(default_factory=Queues, repr=False, compare=False)
+    _here: _Here = field(default_factory=_Here, repr=False, compare=False)
 
     @property
     def is_sqlite(self) -> bool:
@@ -25,15 +38,53 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Yield a connection in a read-write transaction; commit at the end, roll back on any exception."""
-        with self.engine.connect() as conn:
-            if self.is_sqlite:
-                conn.exec_driver_sql("BEGIN IMMEDIATE")
+        assert not self._here.groups, "work done together has its transaction already"
+        self._here.writes += 1
+        try:
+            with self.engine.connect() as conn:
+                if self.is_sqlite:
+                    conn.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    yield conn
+                except BaseException:
+                    conn.rollback()
+                    raise
+                try:
+                    conn.commit()
+                except BaseException:
+                    conn.invalidate()  # SQLite's is still in that transaction: nobody else may get this connection
+                    raise
+        finally:
+            self._here.writes -= 1
+
+    @contextmanager
+    def _write_group(self) -> Iterator[Connection]:
+        with self.write() as conn:
+            self._here.groups += 1
             try:
                 yield conn
-            except BaseException:
-                conn.rollback()
-                raise
-            conn.commit()
+            finally:
+                self._here.groups -= 1
+
+    def together(self, key: str, work: Callable[[Connection], T], *, begin: Begin) -> T:
+        """
+        Return what work returns, done in one transaction with what others wait to do under the same key.
+
+        It is done once or, when it raises, not at all; what it raises is raised here. `begin` takes the locks that all
+        work under this key needs and is the same for all of it. The work may run in another thread, and calls neither
+        this nor `write`.
+        """
+        (found,) = self.all_together(key, [work], begin=begin)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def all_together(
+        self, key: str, works: Sequence[Callable[[Connection], T]], *, begin: Begin
+    ) -> list[T | Exception]:
+        """Return for each work, in order, what it returns or the exception it ended with, as `together` does it."""
+        assert not self._here.writes, "who waits for others inside a transaction may hold what they wait for"
+        return self._queues.run(self._write_group, key, works, begin)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -18,9 +18,10 @@ from backend.ledger import service as ledger
 from backend.ledger.rules import TransferKind
 from backend.payments import orders, payers, postings, queue_repository, repository
 from backend.payments.capabilities import MATRIX, WALLET
-from backend.payments.port import Provider
+from backend.payments.port import Payer, Provider
 from backend.payments.rules import FIRST_QUERY_AFTER, NEVER_SENT_AFTER, Source, split_capture, spread
-from backend.payments.types import Authorization, State
+from backend.payments.turns import in_turn
+from backend.payments.types import Authorization, State, TopUp
 from backend.payments.wallets import purses
 
 
@@ -133,24 +134,32 @@ def perform(
     :raises AuthorizationUnknown: if there is none.
     :raises PayerCodeMalformed: if the code cannot be one of the method's; nothing is sent or changed.
     """
-    with db.write() as conn:
-        ledger.lock(conn, tenant_id)
+
+    def send(conn: Connection) -> tuple[Authorization, Payer | None]:
         found = authorization(conn, tenant_id, auth_id)
         if found.state is not State.REQUESTED:
-            return found
+            return found, None
         payers.check_code(found.method, payer_code)
         payer = payers.payer_of(conn, tenant_id, found.cardholder_id, found.method, payer_code)
         if payer is None:
             declined = orders.decline_unsent(conn, found, "payer_unbound")
             assert isinstance(declined, Authorization)
-            return declined
+            return declined, None
         now = clock()
         _save(conn, replace(found, state=State.UNKNOWN))
         queue_repository.change(conn, tenant_id, auth_id, sent_at=now, asked_at=now, next_at=now + FIRST_QUERY_AFTER)
+        return found, payer
+
+    found, payer = in_turn(db, tenant_id, send)
+    if payer is None:
+        return found
     provider, order = providers[found.method], orders.order_of(found)
     answer = provider.authorize(order, payer) if order.kind == "hold" else provider.charge(order, payer)
-    with db.write() as conn:
-        settled = orders.apply_answer(conn, tenant_id, auth_id, answer, source=Source.CALL, now=clock())
+
+    def settle(conn: Connection) -> Authorization | TopUp:
+        return orders.apply_answer(conn, tenant_id, auth_id, answer, source=Source.CALL, now=clock())
+
+    settled = in_turn(db, tenant_id, settle)
     assert isinstance(settled, Authorization)
     return settled
 

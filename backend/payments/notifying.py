@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from backend.db import Database
 from backend.errors import NotFound
 from backend.kit.clock import Clock
-from backend.ledger import service as ledger
 from backend.payments import cases, orders, queue_repository, refund_repository, steps
 from backend.payments.port import Notification, NotificationRefused, Provider, Succeeded
 from backend.payments.rules import Source, is_taken
+from backend.payments.turns import in_turn
 from backend.payments.types import Ack
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,7 @@ def take_notification(
         with db.write() as conn:
             _count_forged(conn, tenant_id, method, refused.reason, clock())
         return Ack(*provider.acknowledgement(accepted=False))
-    with db.write() as conn:
-        ledger.lock(conn, tenant_id)
-        _take(conn, tenant_id, method, said, clock())
+    in_turn(db, tenant_id, lambda conn: _take(conn, tenant_id, method, said, clock()))
     return Ack(*provider.acknowledgement(accepted=True))
 
 

@@ -11,9 +11,10 @@ from backend.errors import BackendError, Conflict, NotFound
 from backend.kit.clock import Clock
 from backend.payments import cases, orders, payers, queue_repository, repository
 from backend.payments.capabilities import MATRIX
-from backend.payments.port import Provider
+from backend.payments.port import Payer, Provider
 from backend.payments.rules import FIRST_QUERY_AFTER, Source
-from backend.payments.types import Operation, TopUp, TopUpState
+from backend.payments.turns import in_turn
+from backend.payments.types import Authorization, Operation, TopUp, TopUpState
 
 TOP_UP_MINOR_MIN = 100
 TOP_UP_MINOR_MAX = 50_000
@@ -87,30 +88,40 @@ def top_up(
         reason="",
         created_at=clock(),
     )
-    with db.write() as conn:
-        if not repository.add_top_up(conn, wanted):
-            return _same(conn, wanted)
-        now = wanted.created_at
-        orders.enqueue(
-            conn,
-            wanted,
-            kind="charge",
-            operation_id=wanted.top_up_id,
-            next_at=now + FIRST_QUERY_AFTER,
-            now=now,
-            amount_minor=amount_minor,
-        )
-        payer = payers.payer_of(conn, tenant_id, cardholder_id, method, payer_code)
-        if payer is None:
-            unsent = orders.decline_unsent(conn, wanted, "payer_unbound")
-            assert isinstance(unsent, TopUp)
-            return unsent
-        queue_repository.change(conn, tenant_id, wanted.top_up_id, sent_at=now, asked_at=now)
+
+    def settle(conn: Connection) -> Authorization | TopUp:
+        return orders.apply_answer(conn, tenant_id, wanted.top_up_id, answer, source=Source.CALL, now=clock())
+
+    made, payer = in_turn(db, tenant_id, lambda conn: _send(conn, wanted, payer_code))
+    if payer is None:
+        return made
     answer = providers[method].charge(orders.order_of(wanted), payer)
-    with db.write() as conn:
-        settled = orders.apply_answer(conn, tenant_id, wanted.top_up_id, answer, source=Source.CALL, now=clock())
+    settled = in_turn(db, tenant_id, settle)
     assert isinstance(settled, TopUp)
     return settled
+
+
+def _send(conn: Connection, wanted: TopUp, payer_code: str) -> tuple[TopUp, Payer | None]:
+    """Return the top-up as stored before it is sent, and who pays; nobody, if it is known already or stays unsent."""
+    if not repository.add_top_up(conn, wanted):
+        return _same(conn, wanted), None
+    now = wanted.created_at
+    orders.enqueue(
+        conn,
+        wanted,
+        kind="charge",
+        operation_id=wanted.top_up_id,
+        next_at=now + FIRST_QUERY_AFTER,
+        now=now,
+        amount_minor=wanted.amount_minor,
+    )
+    payer = payers.payer_of(conn, wanted.tenant_id, wanted.cardholder_id, wanted.method, payer_code)
+    if payer is None:
+        unsent = orders.decline_unsent(conn, wanted, "payer_unbound")
+        assert isinstance(unsent, TopUp)
+        return unsent, None
+    queue_repository.change(conn, wanted.tenant_id, wanted.top_up_id, sent_at=now, asked_at=now)
+    return wanted, payer
 
 
 def _same(conn: Connection, wanted: TopUp) -> TopUp:

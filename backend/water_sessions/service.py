@@ -239,11 +239,13 @@ def request_start(ctx: Context, request: StartRequest, *, payer_code: str = "") 
     """
     now = ctx.clock()
     payments.check_code(request.method, payer_code)
+
+    def start(conn: Connection) -> tuple[WaterSession, bool]:
+        is_repeat = repository.by_request(conn, request.tenant_id, request.request_id) is not None
+        return start_in(conn, ctx, request, now), is_repeat
+
     try:
-        with ctx.db.write() as conn:
-            outbox.take_turn(conn, request.tenant_id)
-            is_repeat = repository.by_request(conn, request.tenant_id, request.request_id) is not None
-            started = start_in(conn, ctx, request, now)
+        started, is_repeat = payments.in_turn(ctx.db, request.tenant_id, start)
     except protections.MethodNotAccepted as refusal:
         _count_refused_method(ctx, request, refusal.decision, now)
         raise
@@ -251,9 +253,12 @@ def request_start(ctx: Context, request: StartRequest, *, payer_code: str = "") 
         payments.perform(
             ctx.db, ctx.providers, started.tenant_id, started.auth_id, clock=ctx.clock, payer_code=payer_code
         )
-        with ctx.db.write() as conn:
-            outbox.take_turn(conn, request.tenant_id)
-            started = conclude_payment(conn, ctx, request.tenant_id, started.water_session_id, ctx.clock())
+        asked_id = started.water_session_id
+
+        def conclude(conn: Connection) -> WaterSession:
+            return conclude_payment(conn, ctx, request.tenant_id, asked_id, ctx.clock())
+
+        started = payments.in_turn(ctx.db, request.tenant_id, conclude)
     if started.refusal == PaymentDeclined.code:
         with ctx.db.read() as conn:
             why = payments.authorization(conn, started.tenant_id, started.auth_id).reason
@@ -324,14 +329,16 @@ def request_stop(
     :raises WaterSessionUnknown: if this tenant has none with this id.
     :raises Forbidden: if it is neither the person's own nor are they staff.
     """
-    with ctx.db.write() as conn:
-        outbox.take_turn(conn, tenant_id)
+
+    def stop(conn: Connection) -> WaterSession:
         current = locked(conn, tenant_id, water_session_id)
         if current.cardholder_id != by_cardholder_id:
             person = cardholders.cardholder(conn, tenant_id, by_cardholder_id)
             if not person.roles & _STAFF:
                 raise Forbidden("only its owner or staff may stop a session")
         return stop_in(conn, ctx, current, reason, ctx.clock())
+
+    return payments.in_turn(ctx.db, tenant_id, stop)
 
 
 def stop_in(conn: Connection, ctx: Context, current: WaterSession, reason: str, now: datetime) -> WaterSession:
