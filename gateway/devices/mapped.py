@@ -209,6 +209,10 @@ class MappedOutlet:
             valve=valve,
         )
 
+    def flags_of(self, status: OutletStatus) -> Flags | None:
+        """Nothing: a status says nothing of cards."""
+        return None
+
     # -- sessions
 
     async def open(self, opening: Opening) -> CommandResult:

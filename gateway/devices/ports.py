@@ -60,6 +60,8 @@ class OutletStatus:
     log_head: int
     boot_id: int
     valve: str
+    #: of the newest thing its reader saw; None where the device does not say
+    mail_sequence: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -184,6 +186,9 @@ class OutletPort(DevicePort, Protocol):
 
     async def status(self, priority: Priority) -> OutletStatus:
         """Return a consistent snapshot."""
+
+    def flags_of(self, status: OutletStatus) -> Flags | None:
+        """Return the flags, where a status just read tells all of them, else None."""
 
     async def open(self, opening: Opening) -> CommandResult:
         """Open for a session."""

@@ -22,6 +22,7 @@ from hardware.points import Block, Point, RegisterMap
 
 RECORD_BYTES = 40
 DISPLAY_BYTES = 32
+_NOTHING: frozenset[str] = frozenset()
 
 
 def _text(value: Value) -> str:
@@ -104,6 +105,8 @@ class ProfileDevice:
     def set_bits(self, bits: str, value: Value) -> frozenset[str]:
         """Return the names of the bits that are set."""
         number = int(value) if isinstance(value, int) else 0
+        if not number:
+            return _NOTHING
         return frozenset(name for bit, name in enumerate(self._map.bits[bits]) if number >> bit & 1)
 
     async def set_clock(self, now_ms: int) -> None:

@@ -3,11 +3,33 @@
 from collections.abc import Mapping
 from fractions import Fraction
 
-from gateway.devices.ports import CommandResult, LogRecord, Opening, OutletStatus
+from gateway.devices.ports import CommandResult, Flags, LogRecord, Mail, Opening, OutletStatus
 from gateway.devices.profile import ProfileDevice
+from gateway.modbus.access import SNAPSHOT_TRIES, SnapshotTorn
 from gateway.modbus.bus import Bus, Priority
 from gateway.modbus.codec import Value, integer, optional_integer
+from gateway.modbus.figures import Figures
 from hardware.points import RegisterMap
+
+#: what is read of the status block, with how many to the unit
+_STATUS = {
+    "snap_seq": 1,
+    "state": 1,
+    "close_reason": 1,
+    "faults": 1,
+    "session_id": 1,
+    "sess_pulses": 1,
+    "sess_elapsed": 1,
+    "flow": 1_000,
+    "temp_out": 10,
+    "total_pulses": 1,
+    "lease_left": 1,
+    "log_head": 1,
+    "mbx_seq": 1,
+    "boot_id": 1,
+    "valve_pos": 1,
+    "snap_end": 1,
+}
 
 
 class WaterOutlet(ProfileDevice):
@@ -15,25 +37,70 @@ class WaterOutlet(ProfileDevice):
 
     def __init__(self, bus: Bus, unit: int, register_map: RegisterMap) -> None:
         super().__init__(bus, unit, register_map, {"mbx": "in"})
+        self._status = self._blocks["st"]
+        self._figures = Figures(self._status, _STATUS)
+        self._log_acked = 0
+        #: the newest mail when nothing was pending; None until that has been seen
+        self._mail_settled: int | None = None
+        self._mail_newest: int | None = None
 
     async def status(self, priority: Priority) -> OutletStatus:
         """Return a consistent snapshot."""
-        values = await self.snapshot(priority)
+        for _ in range(SNAPSHOT_TRIES):
+            words = await self._bus.read_input(self._unit, self._status.address, self._status.words, priority)
+            now = self._figures.read(words)
+            if now["snap_seq"] == now["snap_end"]:
+                break
+        else:
+            raise SnapshotTorn(f"unit {self._unit}: no consistent snapshot in {SNAPSHOT_TRIES} tries")
         return OutletStatus(
-            state=self.label("state", values["state"]),
-            close_reason=self.label("close_reason", values["close_reason"]),
-            faults=self.set_bits("faults", values["faults"]),
-            session_u32=integer(values, "session_id"),
-            session_pulses=integer(values, "sess_pulses"),
-            session_elapsed_s=integer(values, "sess_elapsed"),
-            flow_ml_per_min=optional_integer(values, "flow", per_unit=1000) or 0,
-            temperature_decidegc=optional_integer(values, "temp_out", per_unit=10),
-            total_pulses=integer(values, "total_pulses"),
-            lease_left_ms=integer(values, "lease_left"),
-            log_head=integer(values, "log_head"),
-            boot_id=integer(values, "boot_id"),
-            valve=self.label("valve_pos", values["valve_pos"]),
+            state=self.label("state", now["state"]),
+            close_reason=self.label("close_reason", now["close_reason"]),
+            faults=self.set_bits("faults", now["faults"]),
+            session_u32=now["session_id"],
+            session_pulses=now["sess_pulses"],
+            session_elapsed_s=now["sess_elapsed"],
+            flow_ml_per_min=now.get("flow", 0),
+            temperature_decidegc=now.get("temp_out"),
+            total_pulses=now["total_pulses"],
+            lease_left_ms=now["lease_left"],
+            log_head=now["log_head"],
+            boot_id=now["boot_id"],
+            valve=self.label("valve_pos", now["valve_pos"]),
+            mail_sequence=now["mbx_seq"],
         )
+
+    def flags_of(self, status: OutletStatus) -> Flags | None:
+        """Return the flags as a status tells them: the same, and one request less."""
+        names = set()
+        if status.valve != "CLOSED":
+            names.add("valve_open")
+        if status.faults:
+            names.add("any_fault")
+        if status.log_head > self._log_acked:
+            names.add("log_pending")
+        if status.mail_sequence != self._mail_settled:
+            names.add("mbx_pending")
+        self._mail_newest = status.mail_sequence
+        return Flags(names=frozenset(names))
+
+    async def mail(self, flags: Flags) -> Mail | None:
+        """Return the oldest thing a reader saw, if the flags say there is one."""
+        newest = self._mail_newest
+        mail = await super().mail(flags)
+        if mail is None:
+            self._mail_settled = newest
+        return mail
+
+    async def acknowledge_mail(self, mail: Mail) -> None:
+        """Let the device forget a mail."""
+        await super().acknowledge_mail(mail)
+        self._mail_settled = mail.sequence
+
+    async def acknowledge_log(self, through: int) -> None:
+        """Let the device forget records up to and including a sequence; older values are ignored by it."""
+        await super().acknowledge_log(through)
+        self._log_acked = max(self._log_acked, through)
 
     def record(self, fields: Mapping[str, Value]) -> LogRecord:
         """Return a log record; the label of an END is its close reason."""

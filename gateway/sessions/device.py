@@ -45,8 +45,13 @@ _KINDS = {
 }
 
 
+_NO_FAULTS: frozenset[FaultCode] = frozenset()
+
+
 def known_faults(names: frozenset[str]) -> frozenset[FaultCode]:
     """Return the contract's faults among a device's own; what the contract has no word for stays on the device."""
+    if not names:
+        return _NO_FAULTS
     codes = {code.name for code in FaultCode}
     return frozenset(FaultCode[name] for name in names if name in codes)
 
@@ -86,6 +91,10 @@ class DeviceController(OrderBook):
     async def connect(self) -> None:
         """Bring a device that has just been identified into a known state."""
         raise AssertionError("each kind of device is brought up in its own way")
+
+    async def flags(self) -> Flags:
+        """Return what the device shows at a glance."""
+        return await self._port.flags()
 
     async def look(self, flags: Flags) -> None:
         """Do what the flags and the time call for; called with the lock held."""
@@ -186,7 +195,7 @@ class DeviceController(OrderBook):
                     raise
                 if not self.is_broken:
                     await self._is_online()
-        flags = await self._port.flags()
+        flags = await self.flags()
         self._is_answering()
         await self._settle_faults()
         await self._take_mail(flags)

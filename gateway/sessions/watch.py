@@ -61,6 +61,8 @@ class OutletWatch(DeviceController):
         #: sessions that are not over, by the id the device knows; more than one only after trouble
         self.sessions = {session.session_u32: session for session in sessions}
         self._status: OutletStatus | None = None
+        #: the status that this cycle's flags were taken from
+        self._seen: OutletStatus | None = None
         self._idle = asyncio.Event()
         if not sessions:
             self._idle.set()
@@ -127,6 +129,18 @@ class OutletWatch(DeviceController):
 
     # -- looking
 
+    async def flags(self) -> Flags:
+        """Return what the device shows at a glance; when its status is due, that is read and says it too."""
+        self._seen = None
+        if self.sessions and not self._closing() and self._now() - self._looked_at >= self._hot_period_s:
+            async with self._lock:
+                status = await self._read_status(Priority.HOT)
+            self._seen = status
+            flags = self._outlet.flags_of(status)
+            if flags is not None:
+                return flags
+        return await super().flags()
+
     async def look(self, flags: Flags) -> None:
         """Drain, sample, renew, cut off, and keep closed what has no grant."""
         self._in.registry.set_valve(self.device_id, "valve_open" in flags)
@@ -136,7 +150,7 @@ class OutletWatch(DeviceController):
         now = self._now()
         if self.sessions:
             ended_here = "valve_open" not in flags
-            if ended_here or now - self._looked_at >= self._hot_period_s or self._closing():
+            if self._seen is not None or ended_here or now - self._looked_at >= self._hot_period_s or self._closing():
                 await self._look_at_session()
         elif "valve_open" in flags or now - self._looked_at >= IDLE_STATUS_PERIOD_S or self._fault_changed(flags):
             status = await self._read_status(Priority.FLAGS)
@@ -167,7 +181,9 @@ class OutletWatch(DeviceController):
         return status
 
     async def _look_at_session(self) -> None:
-        status = await self._read_status(Priority.HOT)
+        is_fresh = self._seen is not None and self._seen is self._status  # nobody has looked since
+        status = self._seen if is_fresh and self._seen is not None else await self._read_status(Priority.HOT)
+        self._seen = None
         session = self.sessions.get(status.session_u32)
         if status.is_open:
             self._closed_since = None

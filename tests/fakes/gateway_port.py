@@ -125,6 +125,9 @@ class FakeOutlet:
         self._awake()
         return self.now
 
+    def flags_of(self, status: OutletStatus) -> Flags | None:
+        return None
+
     async def set_clock(self, now_ms: int) -> None:
         self._awake()
 
