@@ -3,9 +3,12 @@
 import argparse
 import asyncio
 import contextlib
+import importlib
+import importlib.util
 import logging
 import os
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,11 +49,20 @@ def run(given: argparse.Namespace) -> int:
     """
     trace = os.environ.get("CAMPUSTAP_TRACE_FILE")
     try:
-        asyncio.run(_until_told(given.config, Path(trace) if trace else None))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_until_told(given.config, Path(trace) if trace else None))
     except NoRoom as error:
         log.critical("cannot start without a journal", extra={"reason": str(error)})
         return NO_ROOM_STATUS
     return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the faster event loop where it is installed, None for Python's own: both do the same."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return factory
 
 
 async def _until_told(config_file: Path, trace: Path | None) -> None:

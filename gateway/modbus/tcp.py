@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 from collections.abc import Sequence
+from typing import cast
 
 from pymodbus.pdu import ModbusPDU
 
@@ -135,8 +136,7 @@ class _Link(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # a faster loop's transports do not derive from Python's
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
