@@ -7,7 +7,7 @@ minutes (lognormal, KWR pysimdeum and student residences) is available as `FULL_
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,8 @@ WATCHABLE = Habits(mean_s=60.0, sigma=0.5, shortest_s=15.0, longest_s=240.0)
 FULL_LENGTH = Habits(mean_s=558.0, sigma=0.5, shortest_s=60.0, longest_s=1_500.0)
 
 _CODE_SHARE = 0.3
-_STARTS = [("page", 0.6), ("card", 0.4)]
-_ENDINGS = [("stop", 0.55), ("card", 0.15), ("close_tap", 0.15), ("walk_away", 0.15)]
+CARD_SHARE = 0.4
+ENDINGS: Mapping[str, float] = {"stop": 0.55, "card": 0.15, "close_tap": 0.15, "walk_away": 0.15}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,12 @@ class Visit:
     duration_s: float
     ending: str
     shows_code: bool = False
+    #: who takes over with their card when it ends by `hand_over`: login and card
+    roommate: tuple[str, str] | None = None
 
 
-def _pick(rng: random.Random, options: list[tuple[str, float]]) -> str:
-    return rng.choices([name for name, _ in options], [weight for _, weight in options])[0]
+def _pick(rng: random.Random, options: Mapping[str, float]) -> str:
+    return rng.choices(list(options), list(options.values()))[0]
 
 
 def _method(rng: random.Random, start: str, building: int) -> str:
@@ -63,19 +65,36 @@ def _method(rng: random.Random, start: str, building: int) -> str:
     return rng.choices(["wallet", other], [0.7, 0.3])[0]
 
 
-def visits(*, seed: int, plan: dict[str, Any], habits: Habits) -> Iterator[Visit]:
-    """Return an endless stream of visits; the same seed and plan give the same stream."""
+def visits(
+    *,
+    seed: int,
+    plan: Mapping[str, Any],
+    habits: Habits,
+    card_share: float = CARD_SHARE,
+    endings: Mapping[str, float] = ENDINGS,
+    spared: frozenset[str] = frozenset(),
+    roommates: tuple[tuple[str, str], ...] = (),
+) -> Iterator[Visit]:
+    """
+    Return an endless stream of visits; the same seed, plan and ways give the same stream.
+
+    :param spared: logins that do not shower: they have other plans.
+    :param roommates: login and card of those who take over at a `hand_over`; they are not in the stream either.
+    """
     rng = random.Random(f"campus-{seed}")
-    students = [person for person in plan["people"] if person["card_uid"]]
+    kept_out = spared | {login for login, _ in roommates}
+    students = [person for person in plan["people"] if person["card_uid"] and person["login"] not in kept_out]
     outlets = [device["device_id"] for device in plan["devices"] if device["kind"] == "outlet"]
     mu = math.log(habits.mean_s) - habits.sigma**2 / 2
     while True:
         person, device_id = rng.choice(students), rng.choice(outlets)
-        start = _pick(rng, _STARTS)
+        start = _pick(rng, {"page": 1 - card_share, "card": card_share})
         building = int(device_id.removeprefix("dev_b").partition("_")[0])
         duration_s = min(max(rng.lognormvariate(mu, habits.sigma), habits.shortest_s), habits.longest_s)
         method = _method(rng, start, building)
         shows_code = method == "wechat" or (method != "wallet" and rng.random() < _CODE_SHARE)
+        ending = _pick(rng, endings)
+        roommate = rng.choice(roommates) if ending == "hand_over" and roommates else None
         yield Visit(
-            person["login"], person["card_uid"], device_id, start, method, duration_s, _pick(rng, _ENDINGS), shows_code
+            person["login"], person["card_uid"], device_id, start, method, duration_s, ending, shows_code, roommate
         )

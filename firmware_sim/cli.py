@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from firmware_sim import demo, devices
+from firmware_sim.scenarios import commands as scenarios
 
-COMMANDS = (devices, demo)
+COMMANDS = (devices, demo, scenarios)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

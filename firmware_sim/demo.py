@@ -140,7 +140,8 @@ async def collect(stack: Stack, api: SchoolApi) -> Report:
 
 
 @contextmanager
-def _started(stack: Stack, console: Console) -> Iterator[None]:
+def started(stack: Stack, console: Console) -> Iterator[None]:
+    """Show how the stack starts, keep it while the body runs, and stop it."""
     with Progress(
         SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console,
@@ -186,7 +187,7 @@ async def _headless(stack: Stack, console: Console, showers: int) -> tuple[Repor
 
 def run_headless(stack: Stack, console: Console, *, showers: int, report_file: Path | None) -> int:
     """Run until the showers are settled, write the report, and return the exit status."""
-    with _started(stack, console):
+    with started(stack, console):
         report, outcome = asyncio.run(_headless(stack, console, showers))
     document = report.as_json() | {"refused": dict(outcome.refused), "failed": outcome.failed}
     if report_file is not None:
@@ -261,7 +262,7 @@ def run_interactive(stack: Stack, console: Console, *, people: bool) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await _watch(stack, console, stop, people)
 
-    with _started(stack, console):
+    with started(stack, console):
         asyncio.run(until_stopped())
     return 0
 

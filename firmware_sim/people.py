@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from firmware_sim.campus import Visit
@@ -54,8 +55,12 @@ async def _start(api: SchoolApi, control_port: int, visit: Visit) -> str:
 
 
 async def _end(api: SchoolApi, control_port: int, visit: Visit, session_id: str) -> None:
+    if visit.ending == "forget":
+        return
     if visit.ending == "stop":
         await api.stop(visit.login, session_id)
+    elif visit.roommate is not None:
+        await _ask_devices(control_port, do="tap", device=visit.device_id, uid=visit.roommate[1])
     elif visit.ending == "card" and visit.start == "card":
         await _ask_devices(control_port, do="tap", device=visit.device_id, uid=visit.card_uid)
     else:
@@ -71,6 +76,23 @@ async def _tap_until_heard(api: SchoolApi, control_port: int, visit: Visit, sess
         await _ask_devices(control_port, do="tap", device=visit.device_id, uid=visit.card_uid)
 
 
+async def take_over(api: SchoolApi, control_port: int, visit: Visit) -> str:
+    """
+    Return the state in which the roommate's session ended, who tapped while somebody else's water ran.
+
+    :raises Refused: when they got no water, with the code.
+    """
+    assert visit.roommate is not None
+    login, card_uid = visit.roommate
+    own = replace(visit, login=login, card_uid=card_uid, start="card", ending="stop", roommate=None)
+    deadline = time.monotonic() + _OPEN_WITHIN_S
+    while (live := await api.live(login)) is None:
+        if time.monotonic() > deadline:
+            raise Refused(0, "hand_over_not_answered")
+        await asyncio.sleep(0.1)
+    return await _shower(api, control_port, own, str(live["water_session_id"]))
+
+
 async def live_through(api: SchoolApi, control_port: int, visit: Visit) -> str:
     """
     Return the state in which a visit's session ended.
@@ -78,7 +100,10 @@ async def live_through(api: SchoolApi, control_port: int, visit: Visit) -> str:
     :raises Refused: when it was not given water, with the code.
     :raises TimeoutError: when it neither opened nor ended in time.
     """
-    session_id = await _start(api, control_port, visit)
+    return await _shower(api, control_port, visit, await _start(api, control_port, visit))
+
+
+async def _shower(api: SchoolApi, control_port: int, visit: Visit, session_id: str) -> str:
     session = await _until(api, visit, session_id, {"flowing", "paused"}, _OPEN_WITHIN_S)
     if session["state"] not in _ENDED:
         await asyncio.sleep(visit.duration_s)
@@ -86,7 +111,8 @@ async def live_through(api: SchoolApi, control_port: int, visit: Visit) -> str:
             await _end(api, control_port, visit, session_id)
             if visit.ending == "card" and visit.start == "card":
                 await _tap_until_heard(api, control_port, visit, session_id)
-        session = await _until(api, visit, session_id, set(), _BILL_WITHIN_S)
+        patience_s = _BILL_WITHIN_S + (float(session["duration_limit_s"]) if visit.ending == "forget" else 0.0)
+        session = await _until(api, visit, session_id, set(), patience_s)
     if session["state"] == "refused":
         raise Refused(0, str(session["refusal"]))
     return str(session["state"])

@@ -64,6 +64,9 @@ _GIVEN_EN = [
 #: Pulses per cubic metre: a Hall sensor of 450 pulses a litre (`hardware/register_maps/chw.hwo1.toml`).
 K_FACTOR_PULSES_PER_M3 = 450_000
 
+#: enough for a minimum hold, not for a shower
+POOR_MINOR = 60
+
 TENANT_ID = "gxu"
 OUTLET_MAP = "chw.hwo1"
 DOOR_MAP = "chw.acr1"
@@ -79,6 +82,10 @@ class PlanSize:
     students: int = 24
     idle_limit_s: int = 30
     opening_minor: int = 5_000
+    #: so many of the students have next to nothing in their wallets
+    poor_students: int = 0
+    volume_limit_ml: int = 150_000
+    duration_limit_s: int = 900
 
 
 def _place(place_id: str, parent_id: str | None, kind: str, name: str, name_en: str) -> dict[str, Any]:
@@ -167,7 +174,7 @@ def _people(rng: random.Random, size: PlanSize) -> list[dict[str, Any]]:
                 "person_class": "student",
                 "roles": ["student"],
                 "card_uid": f"04{rng.getrandbits(48):012X}",
-                "opening_minor": size.opening_minor,
+                "opening_minor": POOR_MINOR if number <= size.poor_students else size.opening_minor,
                 "agreements": {brand: f"agr_{brand}_s{number:03d}" for brand in ("unionpay", "alipay")},
             }
         )
@@ -204,8 +211,8 @@ def build_plan(
             "tariff_id": "hot-water", "version": 12, "place_id": "pl_campus", "scenario": "hot_water",
             "name": "生活热水", "name_en": "Hot water", "active_from": began.isoformat(), "active_to": None,
             "price_minor_per_m3": 3_200, "fixed_minor": 0, "minimum_minor": 0, "free_below_ml": 100,
-            "volume_limit_ml": 150_000, "duration_limit_s": 900, "idle_limit_s": size.idle_limit_s,
-            "minimum_hold_minor": 50,
+            "volume_limit_ml": size.volume_limit_ml, "duration_limit_s": size.duration_limit_s,
+            "idle_limit_s": size.idle_limit_s, "minimum_hold_minor": 50,
         }
     ]  # fmt: skip
     plan["grants"] = [

@@ -5,6 +5,7 @@ Pure: device records, sessions and ledger figures go in as plain data, findings 
 a second time from the plan's tariff, so that a mistake in the server's rating has two chances to show.
 """
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -102,12 +103,18 @@ def _check_session(row: ShowerRow, *, k_factor: int, tariff: dict[str, Any]) -> 
     return found
 
 
-def _check_devices(records: list[dict[str, Any]], matched: set[tuple[str, int]]) -> list[str]:
+def _check_devices(
+    records: list[dict[str, Any]], matched: set[tuple[str, int]], explained: Counter[tuple[str, int]]
+) -> list[str]:
     found = []
+    unused = explained.copy()
     last_closing: dict[str, int] = {}
     for record in records:
         device, closing = record["device_id"], record["closing_pulses"]
-        if device in last_closing and record["opening_pulses"] != last_closing[device]:
+        gap = record["opening_pulses"] - last_closing.get(device, record["opening_pulses"])
+        if gap and unused[device, gap]:
+            unused[device, gap] -= 1
+        elif gap:
             found.append(f"{device}: register gap from {last_closing[device]} to {record['opening_pulses']}")
         last_closing[device] = closing
         if record["opening_pulses"] != closing and (device, closing) not in matched:
@@ -118,6 +125,50 @@ def _check_devices(records: list[dict[str, Any]], matched: set[tuple[str, int]])
 def _unique_records(device_log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return END records once each: a device that dies while it writes may log the same record again."""
     return list({(entry["device_id"], entry["log_seq"]): entry for entry in device_log}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Sessions held against what the devices wrote: what is wrong with a bill, and what with a register."""
+
+    rows: list[ShowerRow]
+    records: list[dict[str, Any]]
+    bills_wrong: list[str]
+    registers_wrong: list[str]
+
+
+def audit(
+    *,
+    plan: dict[str, Any],
+    device_log: list[dict[str, Any]],
+    sessions: list[dict[str, Any]],
+    explained_gaps: Counter[tuple[str, int]] | None = None,
+) -> Audit:
+    """
+    Return every session with its device's own record, and what does not agree.
+
+    :param device_log: END records as the devices wrote them, in order per device.
+    :param sessions: water sessions as the backend's API gives them.
+    :param explained_gaps: device and pulses of gaps that somebody already accounts for.
+    """
+    records = _unique_records(device_log)
+    # a shower without a pulse ends at the register where the one before it ended: the pair tells them apart
+    by_closing = {(entry["device_id"], entry["closing_pulses"]): entry for entry in records}
+    by_pair = {(entry["device_id"], entry["opening_pulses"], entry["closing_pulses"]): entry for entry in records}
+    factors = {device["device_id"]: device["k_factor_pulses_per_m3"] for device in plan["devices"]}
+    rows, matched, violations = [], set(), []
+    for session in sessions:
+        key = (session["device_id"], session["closing_pulses"])
+        record = by_pair.get((key[0], session["opening_pulses"], key[1])) or by_closing.get(key)
+        row = _row(session, record)
+        rows.append(row)
+        violations += _check_session(row, k_factor=factors[row.device_id], tariff=plan["tariffs"][0])
+        if record is not None and row.state == "settled" and record["opening_pulses"] != record["closing_pulses"]:
+            if key in matched:
+                violations.append(f"{row.water_session_id} bills water that another session was billed for")
+            matched.add(key)
+    registers = _check_devices(records, matched, explained_gaps or Counter())
+    return Audit(rows, records, violations, registers)
 
 
 def build_report(
@@ -137,24 +188,24 @@ def build_report(
     :param ledger: sums of posted and pending debits and credits.
     :param breaks: how many breaks the backend's own reconciliation found.
     """
-    records = _unique_records(device_log)
-    # a shower without a pulse ends at the register where the one before it ended: the pair tells them apart
-    by_closing = {(entry["device_id"], entry["closing_pulses"]): entry for entry in records}
-    by_pair = {(entry["device_id"], entry["opening_pulses"], entry["closing_pulses"]): entry for entry in records}
-    factors = {device["device_id"]: device["k_factor_pulses_per_m3"] for device in plan["devices"]}
-    rows, matched, violations = [], set(), []
-    for session in sessions:
-        key = (session["device_id"], session["closing_pulses"])
-        record = by_pair.get((key[0], session["opening_pulses"], key[1])) or by_closing.get(key)
-        row = _row(session, record)
-        rows.append(row)
-        violations += _check_session(row, k_factor=factors[row.device_id], tariff=plan["tariffs"][0])
-        if record is not None and row.state == "settled" and record["opening_pulses"] != record["closing_pulses"]:
-            if key in matched:
-                violations.append(f"{row.water_session_id} bills water that another session was billed for")
-            matched.add(key)
-    violations += _check_devices(records, matched)
-    totals = {
+    audited = audit(plan=plan, device_log=device_log, sessions=sessions)
+    violations = audited.bills_wrong + audited.registers_wrong
+    totals = totals_of(audited)
+    if ledger["debits_posted"] != ledger["credits_posted"]:
+        violations.append("posted debits and credits differ")
+    if ledger["debits_pending"] != ledger["credits_pending"]:
+        violations.append("pending debits and credits differ")
+    if ledger["debits_pending"]:
+        violations.append(f"{ledger['debits_pending']} minor units are still held after every shower ended")
+    if breaks:
+        violations.append(f"reconciliation lists {breaks} breaks")
+    return Report(seed, audited.rows, totals, ledger, breaks, violations)
+
+
+def totals_of(audited: Audit) -> dict[str, int]:
+    """Return the sums of a run: showers, pulses, milliliters and money."""
+    rows, records = audited.rows, audited.records
+    return {
         "showers": sum(row.state == "settled" for row in rows),
         "device_pulses": sum(entry["closing_pulses"] - entry["opening_pulses"] for entry in records),
         "billed_pulses": sum(
@@ -165,12 +216,3 @@ def build_report(
         "captured_minor": sum(row.capture_minor for row in rows),
         "overrun_minor": sum(row.overrun_minor for row in rows),
     }
-    if ledger["debits_posted"] != ledger["credits_posted"]:
-        violations.append("posted debits and credits differ")
-    if ledger["debits_pending"] != ledger["credits_pending"]:
-        violations.append("pending debits and credits differ")
-    if ledger["debits_pending"]:
-        violations.append(f"{ledger['debits_pending']} minor units are still held after every shower ended")
-    if breaks:
-        violations.append(f"reconciliation lists {breaks} breaks")
-    return Report(seed, rows, totals, ledger, breaks, violations)

@@ -1,5 +1,7 @@
 """The backend's public HTTP API as people's phones and the operator's report use it."""
 
+import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -17,7 +19,9 @@ class Refused(Exception):
 class SchoolApi:
     """One school's API. Signs people in once and remembers their tokens; close it after use."""
 
-    def __init__(self, base_url: str, tenant_id: str, passwords: dict[str, str]) -> None:
+    def __init__(self, base_url: str, tenant_id: str, passwords: dict[str, str], *, patience_s: float = 0.0) -> None:
+        """`patience_s` is how long people try again when nobody answers; everything they ask for may be repeated."""
+        self._patience_s = patience_s
         self._client = httpx.AsyncClient(base_url=f"{base_url}/api/v1", timeout=15)
         self._tenant_id = tenant_id
         self._passwords = passwords
@@ -29,7 +33,7 @@ class SchoolApi:
 
     async def _call(self, verb: str, path: str, *, login: str = "", body: dict[str, Any] | None = None) -> Any:
         headers = {"Authorization": f"Bearer {await self._token(login)}"} if login else {}
-        answer = await self._client.request(verb, path, headers=headers, json=body)
+        answer = await self._answer(verb, path, headers, body)
         if answer.is_error:
             try:
                 code = str(answer.json()["code"])
@@ -37,6 +41,16 @@ class SchoolApi:
                 code = f"http_{answer.status_code}"
             raise Refused(answer.status_code, code)
         return answer.json()
+
+    async def _answer(self, verb: str, path: str, headers: dict[str, str], body: dict[str, Any] | None) -> Any:
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return await self._client.request(verb, path, headers=headers, json=body)
+            except httpx.TransportError:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(0.3)
 
     async def _token(self, login: str) -> str:
         if login not in self._tokens:
@@ -98,6 +112,19 @@ class SchoolApi:
         """Return a reconciliation run made now, with its breaks."""
         found: dict[str, Any] = await self._call("POST", "/reconciliations", login=finance_login)
         return found
+
+    async def live_sessions(self, staff_login: str) -> list[dict[str, Any]]:
+        """Return the sessions that occupy an outlet now."""
+        found: list[dict[str, Any]] = await self._call("GET", "/water-sessions/live", login=staff_login)
+        return found
+
+    async def code(self, login: str) -> str:
+        """Return a fresh student code."""
+        return str((await self._call("GET", "/me/code", login=login))["text"])
+
+    async def freeze_cards(self, login: str) -> None:
+        """Freeze every card of a person, as one does who has lost it."""
+        await self._call("POST", "/me/cards/freeze", login=login)
 
     async def live(self, login: str) -> dict[str, Any] | None:
         """Return this person's session that has not ended, or None."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,6 +134,10 @@ class Stack:
     http_port: int = 0
     supervise: bool = True
     trace: bool = False
+    #: surroundings of the water, as `firmware_sim.physics.water.Surroundings` names them
+    physics: Mapping[str, float] = field(default_factory=dict)
+    #: is told the broker's port and returns the one that gateways are to use: a bad way between them, say
+    way_to_broker: Callable[[int], int] | None = None
     parts: dict[str, Part] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     demo: dict[str, Any] = field(default_factory=dict)
@@ -173,8 +177,9 @@ class Stack:
         self.parts[name] = part
         return part
 
-    def _once(self, *command: str) -> str:
-        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False)
+    def _once(self, *command: str, **environment: str) -> str:
+        surroundings = self._environment() | environment
+        done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
         if done.returncode:
             raise StackError(f"`{' '.join(command[1:])}` failed:\n{done.stdout}\n{done.stderr}")
         return done.stdout
@@ -245,13 +250,18 @@ class Stack:
             seed=self.seed, size=self.size, ports=self._line_ports,
             public_keys={gateway: key["public_key"] for gateway, key in keys.items()}, now=datetime.now(UTC),
         )  # fmt: skip
+        self.plan["physics"] = dict(self.physics)
         plan_file = self.folder / "plan.json"
         if plan_file.exists():  # a school keeps its tariffs and grants; only addresses change from run to run
             kept = json.loads(plan_file.read_text(encoding="utf-8"))
             self.plan |= {name: kept[name] for name in ("tariffs", "grants")}
         plan_file.write_text(json.dumps(self.plan, ensure_ascii=False, indent=1), encoding="utf-8")
         self._once(self._program("campustap"), "migrate")
-        self._once(self._program("campustap"), "tenant", "seed", str(plan_file), "--out", str(self.folder))
+        port = self.broker_port if self.way_to_broker is None else self.way_to_broker(self.broker_port)
+        self._once(
+            self._program("campustap"), "tenant", "seed", str(plan_file), "--out", str(self.folder),
+            CAMPUSTAP_BROKER_PORT=str(port),
+        )  # fmt: skip
         self.demo = json.loads((self.folder / "demo.json").read_text(encoding="utf-8"))
 
     def _state(self, gateway: str) -> Path:

@@ -1,0 +1,108 @@
+"""Faults as they are done to a running school, and mended again."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from firmware_sim.scenarios.model import Fault, Uplink
+from firmware_sim.scenarios.uplink import UplinkRelay
+from firmware_sim.stack import Stack, control
+
+#: a reset is a power cut as short as the devices notice
+_RESET_S = 0.1
+
+
+class Fate:
+    """Does a scenario's faults to a stack."""
+
+    def __init__(self, stack: Stack, relay: UplinkRelay, calm: Uplink) -> None:
+        self._stack = stack
+        self._relay = relay
+        self._calm = calm
+
+    async def strike(self, fault: Fault) -> None:
+        """Let a fault happen, last, and be over."""
+        given = fault.given
+        match fault.name:
+            case "power_cut":
+                await self._power_cut(given)
+            case "brown_out":
+                await self._brown_out(given)
+            case "reset":
+                await self._ask(do="power_cut", device=given["device"], seconds=_RESET_S)
+            case "pipe":
+                await self._for(given, do="fault", device=given["device"], fault=given["what"])
+            case "silent":
+                await self._for(given, do="silent", device=given["device"])
+            case "clock_drift":
+                await self._ask(do="clock", **_where(given), drift_ppm=given["ppm"])
+            case "clock_loss":
+                await self._ask(do="clock", **_where(given), lose=True, battery=False)
+            case "uplink_cut":
+                await self._weather(given["seconds"], cut=True)
+            case "uplink_noise":
+                names = ("duplicate", "lose", "delay_ms")
+                await self._weather(given["seconds"], **{name: given[name] for name in names})
+            case "broker_outage":
+                await self._dead("broker", given["seconds"])
+            case "provider_outage":
+                await self._dead("provider", given["seconds"])
+            case "gateway_crash":
+                await self._dead(f"gw_b{given['building']}", given["seconds"])
+            case "server_crash":
+                await self._dead(given["part"], given["seconds"])
+            case "provider_trouble":
+                await self._provider_trouble(given)
+
+    async def _ask(self, **request: Any) -> dict[str, Any]:
+        return await asyncio.to_thread(lambda: control(self._stack.control_port, **request))
+
+    async def _for(self, given: Mapping[str, Any], **request: Any) -> None:
+        await self._ask(**request, on=True)
+        await asyncio.sleep(given["seconds"])
+        await self._ask(**request, on=False)
+
+    async def _power_cut(self, given: Mapping[str, Any]) -> None:
+        await self._ask(do="power_cut", **_where(given), seconds=given["seconds"], hard=given["hard"])
+        gateway = f"gw_b{given['building']}" if given["gateway"] and "building" in given else ""
+        if gateway:
+            await self._dead(gateway, given["seconds"])
+        else:
+            await asyncio.sleep(given["seconds"])
+
+    async def _brown_out(self, given: Mapping[str, Any]) -> None:
+        line_id = f"b{given['building']}" if "building" in given else None
+        devices = [device["device_id"] for device in self._stack.plan["devices"]
+                   if device["kind"] == "outlet" and line_id in (None, device["line_id"])]  # fmt: skip
+        for device_id in devices:
+            await self._ask(do="fault", device=device_id, fault="low_supply", on=True)
+        await asyncio.sleep(given["seconds"])
+        for device_id in devices:
+            await self._ask(do="fault", device=device_id, fault="low_supply", on=False)
+
+    async def _weather(self, seconds: float, **weather: Any) -> None:
+        self._relay.change(**weather)
+        await asyncio.sleep(seconds)
+        calm = self._calm
+        self._relay.change(cut=False, duplicate=calm.duplicate, lose=calm.lose, delay_ms=calm.delay_ms)
+
+    async def _dead(self, part: str, seconds: float) -> None:
+        await asyncio.to_thread(self._stack.parts[part].kill)
+        await asyncio.sleep(seconds)
+        self._stack.parts[part].start()
+
+    async def _provider_trouble(self, given: Mapping[str, Any]) -> None:
+        base = f"http://127.0.0.1:{self._stack.provider_port}"
+        script = {"match": "next", "verb": given["verb"], "behaviour": given["behaviour"]}
+        async with httpx.AsyncClient(base_url=base, timeout=15) as doors:
+            for _ in range(given["times"]):
+                (await doors.post("/script", json=script)).raise_for_status()
+
+
+def _where(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which devices a request is about: one, a building's, or all."""
+    if "device" in given:
+        return {"device": given["device"]}
+    return {"device": None, "line": f"b{given['building']}"} if "building" in given else {"device": None}

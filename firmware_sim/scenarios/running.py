@@ -1,0 +1,243 @@
+"""
+Runs a scenario on the whole real stack and looks after every step.
+
+Time: processes, protocols and their limits (leases, watchdogs, expiry of commands, signatures) run in real time; they
+would be other software under another clock. What a `[day]` presses together are the arrivals and the showers: a day of
+eighteen hours in six minutes is the same number of sessions, in the same order and crowding, each shorter. The report
+says by which factor. A step is a person who is done, a cheat who is done, or a fault that begins or ends; steps that
+come while a look is under way share the next look.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from firmware_sim.demo import all_online, passwords
+from firmware_sim.people import live_through, take_over
+from firmware_sim.plan import TENANT_ID
+from firmware_sim.report import totals_of
+from firmware_sim.scenarios.cheating import Cheat
+from firmware_sim.scenarios.coming import Coming, comings
+from firmware_sim.scenarios.happening import Fate
+from firmware_sim.scenarios.looking import CannotLook, Watch
+from firmware_sim.scenarios.model import Fault, Scenario
+from firmware_sim.scenarios.uplink import UplinkRelay
+from firmware_sim.scenarios.view import View
+from firmware_sim.school_api import Refused, SchoolApi
+from firmware_sim.stack import Stack, StackError, control
+
+#: how long people try again while the school does not answer
+_PATIENCE_S = 40.0
+_ONLINE_WITHIN_S = 60.0
+#: whoever hangs longer than this after the last one came is given up
+_LAST_WITHIN_S = 300.0
+_FACTOR_ONE = 1.0
+
+
+@dataclass(slots=True)
+class Result:
+    """How a run ended. It holds when nothing was found at any look and nothing is wrong in the end."""
+
+    wrong: dict[str, list[str]] = field(default_factory=dict)
+    on_the_way: list[str] = field(default_factory=list)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Return whether everything that must hold does."""
+        return not self.on_the_way and not any(self.wrong.values())
+
+
+class Run:
+    """One scenario with one seed on a started stack."""
+
+    def __init__(self, scenario: Scenario, seed: int, stack: Stack, relay: UplinkRelay, view: View) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._stack = stack
+        self._relay = relay
+        self._view = view
+        self._api = SchoolApi(stack.base_url, TENANT_ID, passwords(stack.demo), patience_s=_PATIENCE_S)
+        self._eyes = SchoolApi(stack.base_url, TENANT_ID, passwords(stack.demo))
+        self._watch = Watch(stack, self._eyes)
+        self._fate = Fate(stack, relay, scenario.uplink)
+        self._busy: set[str] = set()
+        self._freed = asyncio.Condition()
+        self._stepped = asyncio.Event()
+        self._steps: list[dict[str, Any]] = []
+        self._began = time.monotonic()
+        self._settled = 0
+        self._refused: Counter[str] = Counter()
+        self._failed: list[str] = []
+        self._cheated: list[str] = []
+
+    async def play(self) -> Result:
+        """Return how it ended."""
+        coming = comings(self._scenario, self._stack.plan, self._seed)
+        looking: asyncio.Task[None] | None = None
+        try:
+            await all_online(self._api, _ONLINE_WITHIN_S)
+            with self._view.shown(len(coming) + 2 * len(self._scenario.faults)):
+                self._began = time.monotonic()
+                looking = asyncio.create_task(self._look_after_steps())
+                await self._everything(coming)
+                return await self._end(len(coming))
+        finally:
+            if looking is not None:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+            await self._api.close()
+            await self._eyes.close()
+
+    async def _everything(self, coming: list[Coming]) -> None:
+        faults = [asyncio.create_task(self._fault(fault)) for fault in self._scenario.faults]
+        people: list[asyncio.Task[None]] = []
+        places = asyncio.Semaphore(self._scenario.people.at_once)
+        for each in coming:
+            await asyncio.sleep(max(0.0, self._began + each.at_s - time.monotonic()))
+            if self._scenario.day is None:
+                await places.acquire()
+                people.append(asyncio.create_task(self._person(each, places)))
+                await asyncio.sleep(self._scenario.people.pause_s)
+            else:
+                people.append(asyncio.create_task(self._person(each, None)))
+        _, late = await asyncio.wait([*people, *faults], timeout=_LAST_WITHIN_S + max((f.at_s for f in
+                                     self._scenario.faults), default=0.0))  # fmt: skip
+        for task in late:
+            task.cancel()
+        for outcome in await asyncio.gather(*people, *faults, return_exceptions=True):
+            if isinstance(outcome, asyncio.CancelledError):
+                self._failed.append("somebody was still there when everybody else had long gone")
+            elif isinstance(outcome, BaseException):
+                raise outcome
+
+    def _step(self, what: str) -> None:
+        at_s = round(time.monotonic() - self._began, 1)
+        self._steps.append({"at_s": at_s, "what": what})
+        counts = self._view.counts
+        counts.showering, counts.settled = len(self._busy) // 2, self._settled
+        counts.refused, counts.failed = self._refused.total(), len(self._failed)
+        counts.relay = f"{self._relay.tally.duplicated} twice, {self._relay.tally.broken} cut"
+        self._view.step(f"{at_s:7.1f} s  {what}")
+        self._stepped.set()
+
+    async def _look_after_steps(self) -> None:
+        while True:
+            await self._stepped.wait()
+            self._stepped.clear()
+            for problem in await self._watch.look():
+                self._view.step(f"[bold red]must hold, but does not:[/] {problem}", done=False)
+            self._view.counts.looks, self._view.counts.wrong = self._watch.looks, len(self._watch.found)
+
+    # -- people
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, *names: str) -> Any:
+        """Wait until these outlets and people are free, and take them for as long as the body runs."""
+        async with self._freed:
+            await self._freed.wait_for(lambda: self._busy.isdisjoint(names))
+            self._busy |= set(names)
+        try:
+            yield
+        finally:
+            async with self._freed:
+                self._busy -= set(names)
+                self._freed.notify_all()
+
+    async def _person(self, coming: Coming, places: asyncio.Semaphore | None) -> None:
+        visit = coming.visit
+        names = {visit.device_id, visit.login} | ({visit.roommate[0]} if visit.roommate else set())
+        try:
+            async with self._alone(*sorted(names)):
+                what = await (self._cheat(coming) if coming.cheat else self._shower(coming))
+        finally:
+            if places is not None:
+                places.release()
+        self._step(f"{visit.login} at {visit.device_id}: {what}")
+
+    async def _shower(self, coming: Coming) -> str:
+        visit, port = coming.visit, self._stack.control_port
+        try:
+            states = [await live_through(self._api, port, visit)]
+            if visit.roommate is not None and visit.ending == "hand_over":
+                states.append(await take_over(self._api, port, visit))
+        except Refused as refusal:
+            self._refused[refusal.code] += 1
+            return f"refused, {refusal.code}"
+        except (OSError, TimeoutError, httpx.TransportError) as error:
+            self._failed.append(f"{visit.login} at {visit.device_id}: {error or type(error).__name__}")
+            with contextlib.suppress(OSError, ValueError):
+                await asyncio.to_thread(
+                    lambda: control(port, do="tap_flow", device=visit.device_id, open=False)
+                )  # whoever gives up shuts the mixer
+            return f"gave up, {error or type(error).__name__}"
+        self._settled += states.count("settled")
+        return f"{', '.join(states)} ({visit.method}, {visit.start}, {visit.ending})"
+
+    async def _cheat(self, coming: Coming) -> str:
+        outlets = [each["device_id"] for each in self._stack.plan["devices"] if each["kind"] == "outlet"]
+        other = next((each for each in outlets if each != coming.visit.device_id), coming.visit.device_id)
+        cheat = Cheat(self._api, self._stack.control_port, coming.visit, other)
+        try:
+            got = await cheat.go(coming.cheat)
+        except Refused as refusal:
+            self._refused[refusal.code] += 1
+            return f"{coming.cheat} was refused, {refusal.code}"
+        except (OSError, TimeoutError, httpx.TransportError) as error:
+            self._failed.append(f"{coming.cheat} at {coming.visit.device_id}: {error or type(error).__name__}")
+            return f"{coming.cheat} could not be tried, {error or type(error).__name__}"
+        self._cheated += got
+        return f"{coming.cheat} got {'; '.join(got) or 'nothing'}"
+
+    # -- fate
+
+    async def _fault(self, fault: Fault) -> None:
+        await asyncio.sleep(max(0.0, self._began + fault.at_s - time.monotonic()))
+        self._step(f"FAULT {fault.line()}")
+        try:
+            await self._fate.strike(fault)
+        except (OSError, httpx.HTTPError) as error:
+            self._failed.append(f"{fault.line()} could not be done: {error}")
+        self._step(f"OVER  {fault.line()}")
+
+    # -- the end
+
+    async def _end(self, people: int) -> Result:
+        scenario = self._scenario
+        try:
+            wrong, seen = await self._watch.in_the_end(
+                scenario.invariants, within_s=scenario.settle_within_s, cheated=self._cheated,
+                refused=dict(self._refused), failed=self._failed,
+            )  # fmt: skip
+        except CannotLook as error:
+            raise StackError(str(error)) from error
+        day, relay = scenario.day, self._relay.tally
+        document = {
+            "scenario": scenario.name,
+            "seed": self._seed,
+            "reproduce": f"campustap-sim run {scenario.name} --seed {self._seed}",
+            "time": {
+                "factor": _FACTOR_ONE if day is None else round(day.factor, 1),
+                "form": "arrivals and showers of a day pressed together; processes, protocols and limits in real time"
+                if day is not None else "real time, short showers",
+                "wall_s": round(time.monotonic() - self._began, 1),
+            },
+            "people": {"came": people, "settled": self._settled, "refused": dict(self._refused),
+                       "gave_up": self._failed, "cheats_got": self._cheated},
+            "faults": [{"at_s": round(fault.at_s, 1), "fault": fault.line()} for fault in scenario.faults],
+            "uplink": {"connections": relay.connections, "refused": relay.refused, "duplicated": relay.duplicated,
+                       "dropped": relay.dropped, "broken": relay.broken},
+            "looks": {"done": self._watch.looks, "blind": self._watch.blind, "found": self._watch.found},
+            "invariants": {name: {"holds": not wrong[name], "wrong": wrong[name]} for name in scenario.invariants},
+            "breaks": [dict(each) for each in seen.breaks],
+            "ledger": dict(seen.ledger),
+            "totals": totals_of(seen.audit()),
+            "restarts": {name: part.restarts for name, part in self._stack.parts.items() if part.restarts},
+            "steps": self._steps,
+        }  # fmt: skip
+        return Result(wrong, self._watch.found, document)
