@@ -2,110 +2,92 @@
 ACR-1: the access reader and turnstile controller as a pure state machine.
 
 A grant unlocks one direction for a few seconds and one person. Going through turns it into a PASSAGE, letting it run
-out into GRANT_TIMEOUT; only a passage counts as entry. The fire input frees the door whatever the bus says.
+out into GRANT_TIMEOUT; only a passage counts as entry. The fire input frees the door whatever the bus says. A leaf that
+opens without a grant is FORCED, one that stays open is DOOR_HELD; both are faults until somebody looks. While nobody
+polls, the offline policy decides: nobody passes, or whoever is on a list of hashed cards that has not expired.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
-from firmware_sim.codec import Raw
-from firmware_sim.device import Device
+from firmware_sim.inputs import Inputs
+from firmware_sim.reader_commands import ReaderCommands
+from firmware_sim.reader_state import ALLOWED, Grant, refusal
+from firmware_sim.reader_values import READER_GETTERS
 
-DIRECTIONS = {"in": 1, "out": 2}
-OPEN_MS_MIN, OPEN_MS_MAX = 500, 30_000
-#: fewer than the log keeps in reserve, so that every passage of a grant finds room
-COUNT_MAX = 6
+__all__ = ["ALLOWED", "DIRECTIONS", "AccessReader", "Grant", "refusal"]
 
-#: state → opcodes that may act in it
-ALLOWED: dict[str, frozenset[str]] = {
-    "LOCKED": frozenset(
-        {"GRANT", "DENY", "FREE", "LOCK", "CLEAR_FAULT", "SELF_TEST", "SET_CLOCK", "IDENTIFY", "REBOOT"}
-    ),
-    "GRANTED_IN": frozenset({"DENY", "LOCK", "SET_CLOCK", "IDENTIFY"}),
-    "GRANTED_OUT": frozenset({"DENY", "LOCK", "SET_CLOCK", "IDENTIFY"}),
-    "FREE": frozenset({"DENY", "LOCK", "CLEAR_FAULT", "SET_CLOCK", "IDENTIFY", "REBOOT"}),
-    "ALARM": frozenset({"DENY", "LOCK", "CLEAR_FAULT", "SET_CLOCK", "IDENTIFY", "REBOOT"}),
-    "SERVICE": frozenset({"CLEAR_FAULT", "SELF_TEST", "SET_CLOCK", "IDENTIFY", "REBOOT"}),
-}
+DIRECTIONS: Mapping[str, int] = {"in": 1, "out": 2}
 
 
-def refusal(state: str, opcode: str) -> str | None:
-    """Return the result label that refuses this opcode in this state, or None when it may act."""
-    if opcode in ALLOWED[state]:
-        return None
-    return "BUSY" if opcode == "GRANT" and state.startswith("GRANTED") else "BAD_STATE"
-
-
-@dataclass(slots=True, kw_only=True)
-class Grant:
-    """A door unlocked for someone."""
-
-    grant_id: int
-    token_tag: int
-    direction: int
-    until_ms: int
-    left: int
-    passed: int = 0
-
-
-class AccessReader(Device):
+class AccessReader(ReaderCommands):
     """One door with a reader on each side: mailbox A at the entry, B at the exit."""
 
-    mailbox_prefixes = ("mbx_a", "mbx_b")
-
-    def restore_own(self, kept: Mapping[str, object]) -> None:
-        """Take back counters; no grant survives a power cut."""
-        numbers = {name: value for name, value in kept.items() if isinstance(value, int)}
-        self.state = "LOCKED"
-        self.grant: Grant | None = None
-        self.passages = {1: numbers.get("pass_in", 0), 2: numbers.get("pass_out", 0)}
-        self.forced = numbers.get("forced", 0)
-        self.tailgates = numbers.get("tailgate", 0)
-        self.grants = numbers.get("grants", 0)
-        self.denials = numbers.get("denials", 0)
-        self._last_grant_id = 0
-        self._fire = False
-        self._reboot_wanted = False
-        self.append("BOOT")
-        self.commit()
-
-    def keep_own(self) -> dict[str, object]:
-        """Return the counters."""
-        return {
-            "pass_in": self.passages[1],
-            "pass_out": self.passages[2],
-            "forced": self.forced,
-            "tailgate": self.tailgates,
-            "grants": self.grants,
-            "denials": self.denials,
-        }
-
-    def register_total(self) -> int:
-        """Return all passages ever."""
-        return self.passages[1] + self.passages[2]
-
-    def busy(self) -> bool:
-        """Return whether a grant runs."""
-        return self.grant is not None
-
-    def subject_and_count(self) -> tuple[int, int]:
-        """Return the running or last grant and all passages ever."""
-        return (self.grant.grant_id if self.grant else self._last_grant_id), self.register_total()
+    own_getters = READER_GETTERS
 
     def tick(self, now_ms: int) -> None:
-        """Let time pass: a grant nobody used runs out."""
+        """Let time pass: a grant nobody used runs out, a leaf may have been open for too long."""
         self.now_ms = max(now_ms, self.now_ms)
+        if self._quiet and self.inputs is self.felt and not self._comm_timeout_due():
+            return
         self.snap = self.snap % 0xFFFF + 1
+        self._feel_door(self.feel())
+        if self._comm_timeout_due():
+            self.set_fault("COMM_TIMEOUT", True)
         if self.grant is not None and self.now_ms >= self.grant.until_ms:
-            self._finish("GRANT_TIMEOUT" if self.grant.passed == 0 else None)
-        if self._reboot_wanted and self.grant is None:
-            self._reboot_wanted = False
-            self.dirty = True
-            self.commit()
-            self.booted_at_ms = self.now_ms
-            self.rebooted = True
-            self._restore()
+            self.finish("GRANT_TIMEOUT" if self.grant.passed == 0 else None)
+        self._watch_leaf()
+        self._serve()
+        if self.reboot_wanted and self.grant is None:
+            self.reboot()
+        self.end_of_identifying()
         self.commit()
+        self.touch()
+        self._quiet = (
+            self.grant is None
+            and self.opened_at_ms is None
+            and self.self_test_until_ms is None
+            and not self.coils["identify"]
+        )
+
+    def _comm_timeout_due(self) -> bool:
+        return self.is_offline() and not self.faults & self.fault_bit("COMM_TIMEOUT")
+
+    def _feel_door(self, before: Inputs) -> None:
+        now = self.inputs
+        self.set_fault("READER_A_OFFLINE", not now.reader_online)
+        self.set_fault("READER_B_OFFLINE", not now.reader_b_online)
+        if not now.door_sensor_ok:
+            self.set_fault("SENSOR_FAILED", True)
+        if now.fire != bool(self.faults & self.fault_bit("FIRE_INPUT")):
+            self._fire(now.fire)
+        if now.door_open and not before.door_open:
+            self.opened_at_ms = self.now_ms
+            if self.state == "LOCKED":
+                self._force(0)
+        elif not now.door_open:
+            self.opened_at_ms = None
+            self.set_fault("DOOR_HELD", False)
+
+    def _watch_leaf(self) -> None:
+        if self.opened_at_ms is None or self.state == "FREE" or self.faults & self.fault_bit("DOOR_HELD"):
+            return
+        if self.now_ms - self.opened_at_ms >= self.config["cfg_held_open"] * 1000:
+            self.held += 1
+            self.set_fault("DOOR_HELD", True)
+
+    def _serve(self) -> None:
+        """End a self-test whose time is over, and obey the service key."""
+        if self.self_test_until_ms is not None:
+            if self.now_ms < self.self_test_until_ms:
+                return
+            self.self_test_until_ms = None
+            self.set_fault("LOCK_FAILED", not self.inputs.coil_ok)
+            self.state = "LOCKED"
+        if self.inputs.service_key and self.state == "LOCKED":
+            self.state = "SERVICE"
+        elif not self.inputs.service_key and self.state == "SERVICE":
+            self.state = "LOCKED"
 
     def walk(self, now_ms: int, direction: str, *, force: bool = False) -> str:
         """
@@ -120,13 +102,9 @@ class AccessReader(Device):
             self._pass(side)
             outcome = "passed"
         elif force:
-            self.forced += 1
-            self.set_fault("DOOR_FORCED", True)
-            self.append("FORCED", aux=side)
-            self.state = "ALARM"
+            self._force(side)
             outcome = "forced"
-        self.snap = self.snap % 0xFFFF + 1
-        self.commit()
+        self._acted()
         return outcome
 
     def tailgate(self, now_ms: int, direction: str) -> None:
@@ -134,18 +112,34 @@ class AccessReader(Device):
         self.now_ms = max(now_ms, self.now_ms)
         self.tailgates += 1
         self.append("TAILGATE", aux=DIRECTIONS[direction])
-        self.commit()
+        self._acted()
 
     def fire(self, now_ms: int, on: bool) -> None:
         """Switch the fire input; while it is on the door is free."""
         self.now_ms = max(now_ms, self.now_ms)
-        if on and not self._fire:
+        self.inputs = replace(self.inputs, fire=on)
+        if on != bool(self.faults & self.fault_bit("FIRE_INPUT")):
+            self._fire(on)
+        self._acted()
+
+    def _acted(self) -> None:
+        self.snap = self.snap % 0xFFFF + 1
+        self.touch()
+        self.commit()
+
+    def _fire(self, on: bool) -> None:
+        if on:
             self.grant = None
+            self.self_test_until_ms = None
             self.append("FIRE_FREE")
-        self._fire = on
         self.set_fault("FIRE_INPUT", on)
         self.state = "FREE" if on else "LOCKED"
-        self.commit()
+
+    def _force(self, side: int) -> None:
+        self.forced += 1
+        self.set_fault("DOOR_FORCED", True)
+        self.append("FORCED", aux=side)
+        self.state = "ALARM"
 
     def _pass(self, side: int) -> None:
         self.passages[side] += 1
@@ -159,112 +153,4 @@ class AccessReader(Device):
             "PASSAGE", subject_id=grant.grant_id, token_tag=grant.token_tag, count=grant.passed, aux=grant.direction
         )
         if grant.left == 0:
-            self._finish(None)
-
-    def _finish(self, record: str | None) -> None:
-        assert self.grant is not None
-        grant, self.grant = self.grant, None
-        self._last_grant_id = grant.grant_id
-        self.state = "LOCKED"
-        if record is not None:
-            self.append(record, subject_id=grant.grant_id, token_tag=grant.token_tag, aux=grant.direction)
-
-    def execute(self, opcode: str, frame: Mapping[str, int]) -> tuple[str, int]:
-        """Carry out one opcode if the state allows it."""
-        refused = refusal(self.state, opcode)
-        if refused is not None:
-            return refused, self.map.code("state", self.state)
-        match opcode:
-            case "GRANT":
-                return self._grant(frame)
-            case "DENY":
-                self.denials += 1
-                self.append("DENIED", subject_id=frame["cmd_grant"], aux=frame["cmd_reason"])
-            case "FREE":
-                self.state = "FREE"
-            case "LOCK":
-                return self._lock()
-            case "CLEAR_FAULT":
-                for name in ("DOOR_FORCED", "DOOR_HELD", "LOCK_FAILED", "SENSOR_FAILED", "TAMPER", "NVM_CRC"):
-                    self.set_fault(name, False)
-                self.state = "LOCKED" if self.state == "ALARM" else self.state
-            case "SET_CLOCK":
-                self.set_clock(frame["cmd_grant"] * 1000)
-            case "IDENTIFY":
-                self.coils["identify"] = True
-            case "REBOOT":
-                self._reboot_wanted = True
-                return "ACCEPTED", 0
-        return "DONE", 0
-
-    def _grant(self, frame: Mapping[str, int]) -> tuple[str, int]:
-        if frame["cmd_grant"] == 0:
-            return "BAD_STATE", 0
-        if self.faults & (self.fault_bit("LOCK_FAILED") | self.fault_bit("NVM_CRC")):
-            return "FAULTED", 0
-        if not self.log.has_room("GRANT"):
-            return "LOG_FULL", self.log.waiting
-        open_ms = frame["cmd_open"] or self.config["cfg_grant"]
-        count = frame["cmd_count"] or 1
-        checks = (frame["cmd_direction"] in (1, 2), count <= COUNT_MAX, OPEN_MS_MIN <= open_ms <= OPEN_MS_MAX)
-        wrong = next((number for number, good in enumerate(checks, start=1) if not good), 0)
-        if wrong:
-            return "BAD_LIMIT", wrong
-        self.grant = Grant(
-            grant_id=frame["cmd_grant"],
-            token_tag=frame["cmd_token_tag"],
-            direction=frame["cmd_direction"],
-            until_ms=self.now_ms + open_ms,
-            left=count,
-        )
-        self.grants += 1
-        self.state = "GRANTED_IN" if self.grant.direction == 1 else "GRANTED_OUT"
-        self.append("GRANT", subject_id=self.grant.grant_id, token_tag=self.grant.token_tag, aux=self.grant.direction)
-        return "DONE", 0
-
-    def _lock(self) -> tuple[str, int]:
-        if self._fire:
-            return "BAD_STATE", 0
-        if self.grant is not None:
-            self._finish("GRANT_TIMEOUT" if self.grant.passed == 0 else None)
-        self.state = "LOCKED"
-        return "DONE", 0
-
-    def grant_left_ms(self) -> int:
-        """Return how long the door stays unlocked for the running grant."""
-        return max(0, self.grant.until_ms - self.now_ms) if self.grant else 0
-
-    def own_value(self, name: str) -> Raw:
-        """Return the points only a reader has."""
-        match name:
-            case "state":
-                return self.map.code("state", self.state)
-            case "grant_id":
-                return self.grant.grant_id if self.grant else 0
-            case "grant_left":
-                return self.grant_left_ms()
-            case "pass_in":
-                return self.passages[1] & 0xFFFFFFFF
-            case "pass_out":
-                return self.passages[2] & 0xFFFFFFFF
-            case "forced":
-                return self.forced & 0xFFFF
-            case "tailgate":
-                return self.tailgates & 0xFFFF
-            case "grants":
-                return self.grants & 0xFFFFFFFF
-            case "denials":
-                return self.denials & 0xFFFFFFFF
-            case "sensors":
-                return (4 if self._fire else 0) | (1 if self.state == "ALARM" else 0)
-            case "unlocked":
-                return int(self.grant is not None or self.state == "FREE")
-            case "door_open" | "forced_now":
-                return int(self.state == "ALARM")
-            case "granted":
-                return int(self.grant is not None)
-            case "fire":
-                return int(self._fire)
-            case "service_key":
-                return int(self.state == "SERVICE")
-        raise KeyError(name)
+            self.finish(None)

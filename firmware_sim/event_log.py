@@ -28,6 +28,7 @@ _ROOM = {
     "FAULT_SET": CAPACITY - 2,
     "FAULT_CLR": CAPACITY - 2,
     "UNBILLED_FLOW": CAPACITY - 2,
+    "FIRE_FREE": CAPACITY - 2,
 }
 
 

@@ -1,6 +1,7 @@
 """What a reader has seen and the gateway has not yet taken: a short queue, shown oldest first, taken by sequence."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 CAPACITY = 4
@@ -27,10 +28,19 @@ class Item:
 class Mailbox:
     """Sequences start far from those of the last boot, so that an old acknowledgement cannot take a new item."""
 
-    def __init__(self, *, boot_id: int) -> None:
+    def __init__(
+        self,
+        *,
+        boot_id: int,
+        accepts: Callable[[int], bool] = lambda source: True,
+        heard: Callable[[Item | None], None] = lambda item: None,
+    ) -> None:
+        """`accepts` says whether a source reaches us; `heard` is told each new item, or None when one was taken."""
         self.seq = boot_id * 1009 & 0xFFFF
         self._items: deque[Item] = deque()
         self._dropped = False
+        self._accepts = accepts
+        self._heard = heard
 
     @property
     def pending(self) -> bool:
@@ -38,12 +48,19 @@ class Mailbox:
         return bool(self._items)
 
     def post(self, *, source: int, uid: bytes, payload: bytes, now_ms: int, unix_time: int) -> int:
-        """Queue an item and return its sequence; a full queue loses its oldest item and says so on the next."""
+        """
+        Queue an item and return its sequence, 0 when its reader is off line.
+
+        A full queue loses its oldest item and says so on the next.
+        """
+        if not self._accepts(source):
+            return 0
         self.seq = self.seq % 0xFFFF + 1
         if len(self._items) == CAPACITY:
             self._items.popleft()
             self._dropped = True
-        flags = (DROPPED if self._dropped else 0) | (TRUNCATED if len(payload) > PAYLOAD_BYTES_MAX else 0)
+        cut = len(payload) > PAYLOAD_BYTES_MAX or len(uid) > UID_BYTES_MAX
+        flags = (DROPPED if self._dropped else 0) | (TRUNCATED if cut else 0)
         self._dropped = False
         item = Item(
             seq=self.seq,
@@ -55,12 +72,18 @@ class Mailbox:
             flags=flags,
         )
         self._items.append(item)
+        self._heard(item)
         return self.seq
 
     def acknowledge(self, sequence: int) -> None:
         """Take the shown item if it has that sequence; any other value changes nothing."""
         if self._items and self._items[0].seq == sequence:
             self._items.popleft()
+            self._heard(None)
+
+    def withdraw(self, sequence: int) -> None:
+        """Take an item back that was decided without the gateway."""
+        self._items = deque(item for item in self._items if item.seq != sequence)
 
     def values(self, now_ms: int) -> dict[str, int | bytes]:
         """Return the shown item's points without their name prefix; all zero when nothing waits."""

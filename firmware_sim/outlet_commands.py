@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from firmware_sim.device import SELF_TEST_MS
 from firmware_sim.outlet_rules import BLOCKING, CLEARABLE, Limits, bad_limit, refusal
 from firmware_sim.outlet_state import Dispense, OutletState
 
@@ -26,11 +27,13 @@ class OutletCommands(OutletState):
             case "CLEAR_FAULT":
                 for name in CLEARABLE:
                     self.set_fault(name, False)
-                self.leaking.clear()
+                self.leak_from_ms = None
+            case "SELF_TEST":
+                return self._self_test()
             case "SET_CLOCK":
                 self.set_clock(frame["cmd_session"] * 1000)
             case "IDENTIFY":
-                self.coils["identify"] = True
+                self.identify()
             case "REBOOT":
                 self.reboot_wanted = True
                 if self.dispense is not None:
@@ -62,11 +65,13 @@ class OutletCommands(OutletState):
         if self.dispense is not None:
             self.dispense.limits = limits
             self.dispense.leased_at_ms = self.dispense.flowed_at_ms = self.now_ms
+            self._checkpoint(self.dispense, "ARMED")
         elif not self.log.has_room("START"):
             return "LOG_FULL", self.log.waiting
         else:
             self._begin(session_id, frame["cmd_token_tag"], limits)
         self.valve_cycles += 1
+        self.driven_at_ms = self.now_ms
         self.state = "ARMED"
         return "DONE", 0
 
@@ -82,6 +87,8 @@ class OutletCommands(OutletState):
             flowed_at_ms=now,
         )
         self.close_reason = "NONE"
+        if self.unbilled_pulses:
+            self.log_unbilled()
         self.set_fault("LEASE_EXPIRED", False)
         self.append("START", subject_id=session_id, token_tag=token_tag)
 
@@ -138,7 +145,39 @@ class OutletCommands(OutletState):
             return "BAD_STATE", 0
         self.dispense.paused_at_ms = self.now_ms
         self.state = "PAUSED"
+        self._checkpoint(self.dispense, "PAUSED")
         return "DONE", 0
+
+    def _checkpoint(self, dispense: Dispense, state: str) -> None:
+        self._log_session("CHECKPOINT", dispense, self.map.code("state", state))
+
+    def _log_session(self, type_name: str, dispense: Dispense, aux: int) -> None:
+        """Log something about the running session, with what it has used so far."""
+        self.append(
+            type_name,
+            subject_id=dispense.session_id,
+            token_tag=dispense.token_tag,
+            count=self.session_pulses(),
+            aux=aux,
+        )
+
+    def _self_test(self) -> tuple[str, int]:
+        if self.self_test_until_ms is not None:
+            return "BUSY", 0
+        self.self_test_until_ms = self.now_ms + SELF_TEST_MS
+        self.state = "SERVICE"
+        return "ACCEPTED", 0
+
+    def close_locally(self, aux: int) -> None:
+        """Close because somebody at the outlet wants it: button or key."""
+        assert self.dispense is not None
+        self._log_session("LOCAL_CLOSE", self.dispense, aux)
+        self.close("USER")
+
+    def log_unbilled(self) -> None:
+        """Log what ran without a session; what finds no room waits."""
+        if self.append("UNBILLED_FLOW", count=self.unbilled_pulses) is not None:
+            self.unbilled_pulses = 0
 
     def close(self, reason: str) -> None:
         """Start closing for a reason; the session ends when the flow has stopped."""

@@ -1,16 +1,21 @@
-"""What an outlet knows: session, counters and faults, what of it survives a power cut, and how the bus reads it."""
+"""What an outlet knows: session, counters and faults, and what of it survives a power cut."""
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import cast
 
-from firmware_sim.codec import Raw
 from firmware_sim.device import NO_TEMPERATURE, Device
+from firmware_sim.inputs import Inputs
 from firmware_sim.outlet_rules import CLEARABLE, Limits
 
 TRAVEL_MS = 300
 FLOW_WINDOW_MS = 1_000
+CAL_K_MIN = 1_000
+#: joules that warm a kilogram of water by one degree, times what makes milliliters and tenths of a degree of it
+WATER_J_PER_KG_K = 4_186
+ENERGY_UNITS_PER_WH = 36_000_000
+_SLOT = ("session_id", "token_tag", "opening_pulses")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +35,9 @@ class Dispense:
 
 
 class OutletState(Device):
-    """An outlet's memory, counters and points; what it does with them is `WaterOutlet`."""
+    """An outlet's memory and counters; what it does with them is `WaterOutlet`."""
+
+    fitted = ("READER", "DISPLAY", "BACKUP")
 
     def restore_own(self, kept: Mapping[str, object]) -> None:
         """Take back counters; a session found open ends with POWER_LOSS, in the same save that clears its slot."""
@@ -41,19 +48,22 @@ class OutletState(Device):
         self.reverse_pulses = numbers.get("reverse_pulses", 0)
         self.valve_cycles = numbers.get("valve_cycles", 0)
         self.open_time_ms = numbers.get("open_time_ms", 0)
+        self.energy_units = numbers.get("energy_units", 0)
+        self.unbilled_pulses = numbers.get("unbilled_pulses", 0)
         self.temp: int | None = None
         self.close_reason = "NONE"
         self.last_session_id = numbers.get("last_session_id", 0)
         self.last_pulses = 0
         self.last_elapsed_ms = 0
         self.recent: deque[tuple[int, int]] = deque()
-        self.leaking: deque[tuple[int, int]] = deque()
-        self.unbilled_pulses = 0
+        self.recent_pulses = 0
+        #: begin of the leak window and the pulses in it
+        self.leak_from_ms: int | None = None
+        self.leak_pulses = 0
         self.unsaved_since = (self.total_pulses, self.now_ms)
         self.hot_since_ms: int | None = None
         self.burst_since_ms: int | None = None
-        self.reboot_wanted = False
-        self.flowed_at_ms = self.now_ms
+        self.flowed_at_ms = self.driven_at_ms = self.now_ms
         slot = cast(dict[str, int] | None, kept.get("slot"))
         if slot is not None:
             self.close_reason = "POWER_LOSS"
@@ -67,27 +77,25 @@ class OutletState(Device):
                 aux=self.map.code("close_reason", "POWER_LOSS"),
             )
         self.append("BOOT")
-        if not self.clock.quality(self.now_ms):
-            self.faults |= self.fault_bit("CLOCK_UNSET")
         if self.faults & self.fault_bit("OVER_TEMP"):
             self.state = "LOCKED"
         self.check_log_room()
+        self.config_changed()
         self.commit()
 
     def keep_own(self) -> dict[str, object]:
         """Return counters and the slot of the open session."""
         self.unsaved_since = (self.total_pulses, self.now_ms)
-        slot = None
-        if self.dispense is not None:
-            names = ("session_id", "token_tag", "opening_pulses")
-            slot = {name: value for name, value in asdict(self.dispense).items() if name in names}
+        dispense = self.dispense
         return {
             "total_pulses": self.total_pulses,
             "reverse_pulses": self.reverse_pulses,
             "valve_cycles": self.valve_cycles,
             "open_time_ms": self.open_time_ms,
+            "energy_units": self.energy_units,
+            "unbilled_pulses": self.unbilled_pulses,
             "last_session_id": self.last_session_id,
-            "slot": slot,
+            "slot": None if dispense is None else {name: getattr(dispense, name) for name in _SLOT},
         }
 
     def latched_mask(self) -> int:
@@ -98,6 +106,10 @@ class OutletState(Device):
     def factory_config(self) -> dict[str, int]:
         """Return this unit's calibration."""
         return {"cfg_cal_k": self.identity.k_factor_pulses_per_m3}
+
+    def config_changed(self) -> None:
+        """Judge the calibration."""
+        self.set_fault("CAL_INVALID", self.config["cfg_cal_k"] < CAL_K_MIN)
 
     def busy(self) -> bool:
         """Return whether a session runs."""
@@ -120,6 +132,29 @@ class OutletState(Device):
         """Return whether the valve is driven open."""
         return self.state in ("ARMED", "DISPENSING")
 
+    @property
+    def stays_open_without_power(self) -> bool:
+        """Return whether the valve would stay open if power went now: a latching one, open, with nothing stored."""
+        stored = not self.faults & self.fault_bit("LOW_BACKUP")
+        return self.identity.latching and self.valve_drive and not stored
+
+    def note_flow(self, pulses: int) -> None:
+        """Keep the flow window and the energy."""
+        if pulses:
+            self.recent.append((self.now_ms, pulses))
+            self.recent_pulses += pulses
+            self.flowed_at_ms = self.now_ms
+            self.set_fault("NO_FLOW", False)
+            self._note_energy(pulses, self.inputs)
+        while self.recent and self.recent[0][0] <= self.now_ms - FLOW_WINDOW_MS:
+            self.recent_pulses -= self.recent.popleft()[1]
+
+    def _note_energy(self, pulses: int, inputs: Inputs) -> None:
+        if self.temp is None or inputs.temp_in_decidegc is None or self.temp <= inputs.temp_in_decidegc:
+            return
+        warmed = self.temp - inputs.temp_in_decidegc
+        self.energy_units += pulses * 1_000_000 * warmed * WATER_J_PER_KG_K // max(self.config["cfg_cal_k"], 1)
+
     def volume_ml(self, pulses: int) -> int:
         """Return the volume of pulses at the calibration in force, in millilitres, rounded down."""
         return pulses * 1_000_000 // max(self.config["cfg_cal_k"], 1)
@@ -134,8 +169,7 @@ class OutletState(Device):
 
     def flow_centilpm(self) -> int:
         """Return the flow over the last second, hundredths of a liter per minute."""
-        pulses = sum(count for _, count in self.recent)
-        return min(self.volume_ml(pulses) * 6 * 1000 // FLOW_WINDOW_MS, 65534)
+        return min(self.volume_ml(self.recent_pulses) * 6, 65534)
 
     def lease_left_ms(self) -> int:
         """Return how long the session stays open without renewal, 0 when none runs."""
@@ -147,57 +181,6 @@ class OutletState(Device):
         """Return 0 closed, 1 opening, 2 open, 3 closing."""
         if self.state == "CLOSING":
             return 3
-        if not self.valve_drive or self.dispense is None:
+        if not self.valve_drive:
             return 0
-        return 1 if self.now_ms - self.dispense.opened_at_ms < TRAVEL_MS else 2
-
-    def own_value(self, name: str) -> Raw:
-        """Return the points only an outlet has."""
-        match name:
-            case "k_factor":
-                return self.config["cfg_cal_k"]
-            case "state":
-                return self.map.code("state", self.state)
-            case "close_reason":
-                return self.map.code("close_reason", self.close_reason)
-            case "session_id":
-                return self.dispense.session_id if self.dispense else self.last_session_id
-            case "sess_pulses":
-                return self.session_pulses() & 0xFFFFFFFF
-            case "sess_volume":
-                return self.volume_ml(self.session_pulses()) & 0xFFFFFFFF
-            case "sess_elapsed":
-                return self.session_elapsed_ms() // 100 & 0xFFFFFFFF
-            case "flow":
-                return self.flow_centilpm()
-            case "temp_out":
-                return self.temp
-            case "total_pulses":
-                return self.total_pulses
-            case "lease_left":
-                return self.lease_left_ms()
-            case "valve_pos":
-                return self.valve_position()
-            case "total_volume":
-                return self.volume_ml(self.total_pulses)
-            case "reverse_pulses":
-                return self.reverse_pulses & 0xFFFFFFFF
-            case "valve_cycles":
-                return self.valve_cycles & 0xFFFFFFFF
-            case "open_time":
-                return self.open_time_ms // 1000 & 0xFFFFFFFF
-            case "temp_in":
-                return None
-            case "valve_open":
-                return int(self.valve_drive or self.state == "CLOSING")
-            case "flowing":
-                return int(bool(self.recent))
-            case "in_session":
-                return int(self.dispense is not None)
-            case "leak":
-                return int(bool(self.faults & self.fault_bit("LEAK_CLOSED")))
-            case "over_temp":
-                return int(bool(self.faults & self.fault_bit("OVER_TEMP")))
-            case "service_key":
-                return int(self.state == "SERVICE")
-        raise KeyError(name)
+        return 1 if self.now_ms - self.driven_at_ms < TRAVEL_MS else 2

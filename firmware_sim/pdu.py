@@ -5,6 +5,7 @@ Lengths, quantities and address ranges are checked here; what the registers mean
 """
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -37,13 +38,58 @@ class Unit(Protocol):
         """Take a broadcast write."""
 
 
+class Remembering(ABC):
+    """
+    A unit that keeps the answers it gave to reads until something changes.
+
+    Only reads of places without clocks and counters are kept: `STEADY` says which.
+    """
+
+    #: tables and address ranges that change only when `stamp` does
+    STEADY = ((2, 0, 16), (4, 0, 45), (4, 100, 128))
+    #: answers kept per unit; a poller asks few different questions
+    KEPT_MAX = 8
+
+    _answers: "dict[bytes, tuple[tuple[int, int], bytes]] | None" = None
+
+    @abstractmethod
+    def stamp(self) -> tuple[int, int]:
+        """Return what changes whenever one of the steady registers may have."""
+
+    def recall(self, pdu: bytes) -> bytes | None:
+        """Return the answer given before, if it is still true."""
+        if self._answers is None:
+            return None
+        kept = self._answers.get(pdu)
+        return kept[1] if kept is not None and kept[0] == self.stamp() else None
+
+    def remember(self, pdu: bytes, response: bytes) -> None:
+        """Keep an answer."""
+        address, count = struct.unpack(">HH", pdu[1:5])
+        if not any(
+            pdu[0] == function and first <= address and address + count <= end for function, first, end in self.STEADY
+        ):
+            return
+        if self._answers is None or len(self._answers) >= self.KEPT_MAX:
+            self._answers = {}
+        self._answers[pdu] = (self.stamp(), response)
+
+
 def answer(unit: Unit, pdu: bytes, now_ms: int) -> bytes:
     """Return the response PDU, an exception PDU when the device refuses."""
     unit.frame_seen(now_ms)
+    memory = unit if isinstance(unit, Remembering) and len(pdu) == 5 and pdu[0] <= 4 else None
+    if memory is not None:
+        kept = memory.recall(pdu)
+        if kept is not None:
+            return kept
     try:
-        return _dispatch(unit, pdu)
+        response = _dispatch(unit, pdu)
     except BusRefusal as refusal:
         return bytes((pdu[0] | 0x80, refusal.code))
+    if memory is not None:
+        memory.remember(pdu, response)
+    return response
 
 
 def broadcast_write(pdu: bytes) -> tuple[int, list[int]] | None:
@@ -93,6 +139,7 @@ def _dispatch(unit: Unit, pdu: bytes) -> bytes:
             raise BusRefusal(ILLEGAL_VALUE)
         address, count = _range(pdu[:5], READ_WORDS_MAX)
         at, words = _words_to_write(pdu, 5, READ_WRITE_WORDS_MAX)
+        unit.read("holding", address, count)  # a place that is not there refuses the write too
         unit.write("holding", at, words)
         return _words_answer(function, unit.read("holding", address, count))
     raise BusRefusal(ILLEGAL_FUNCTION)

@@ -83,5 +83,17 @@ class RegisterFile:
         return written
 
 
+#: files that were made, by map; the map is kept so that its id stays its own
+_MADE: dict[int, tuple[RegisterMap, RegisterFile]] = {}
+
+
+def register_file(register_map: RegisterMap) -> RegisterFile:
+    """Return the register file of a map; devices of one map share it."""
+    made = _MADE.get(id(register_map))
+    if made is None:
+        made = _MADE[id(register_map)] = (register_map, RegisterFile(register_map))
+    return made[1]
+
+
 def _within(point: Point, value: int) -> bool:
     return (point.min is None or value >= point.min) and (point.max is None or value <= point.max)
