@@ -2,7 +2,8 @@
 Serve devices on Modbus TCP: one listener per line, as a serial-to-Ethernet bridge would.
 
 A unit that is absent, unpowered or silent does not answer at all, as on a real line. Requests on one connection are
-answered in order, any number in flight. With `rtu=True` the same line speaks RTU frames with CRC inside TCP.
+answered in order, any number in flight. With `rtu=True` the same line speaks RTU frames with CRC inside TCP; there a
+frame that is not whole when silence follows is thrown away, so that it does not become the front of the next one.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from firmware_sim.pdu import Unit, answer, broadcast_write
 BROADCAST = 0
 ADU_BYTES_MAX = 260
 BACKLOG_BYTES_MAX = 64 * 1024
+#: silence that ends a serial frame; far more than 3.5 characters, because a network delivers in pieces
+GAP_S = 0.05
 
 #: request length of each RTU function code: fixed, or where its byte count stands and what it is added to
 _RTU_FIXED = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 22: 10}
@@ -81,6 +84,11 @@ class LineServer:
         unit = self._line.unit(unit_id)
         return None if unit is None else answer(unit, pdu, now_ms)
 
+    @property
+    def ends_with_silence(self) -> bool:
+        """Return whether bytes that are no whole frame are void after a silence."""
+        return self._rtu
+
     def consume(self, data: bytearray) -> bytes | None:
         """
         Take every whole frame from the front of `data` and return the answers, or None when the peer must be dropped.
@@ -140,6 +148,7 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._data = bytearray()
         self._transport: asyncio.Transport | None = None
+        self._silence: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -149,6 +158,7 @@ class _Connection(asyncio.Protocol):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._watch_silence(False)
         if self._transport is not None:
             self._server.disconnected(self._transport)
 
@@ -160,3 +170,9 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         elif answers:
             self._transport.write(answers)
+        self._watch_silence(bool(self._data) and self._server.ends_with_silence)
+
+    def _watch_silence(self, on: bool) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = asyncio.get_running_loop().call_later(GAP_S, self._data.clear) if on else None
