@@ -16,6 +16,7 @@ from gateway.contract import CONTRACT_VERSION, topics
 from gateway.contract.messages import HealthReport, Hello
 from gateway.contract.provisioning import Birth, ConfigurationState, configuration_topic
 from gateway.devices.access_reader import AccessReader
+from gateway.devices.budget import budgets
 from gateway.devices.drivers import has_profile, outlet_on
 from gateway.devices.registry import Registry
 from gateway.kit import Clock, Trace, end_tasks, new_id, now_ms
@@ -109,6 +110,7 @@ class Gateway:
         )
         self._maps: dict[str, RegisterMap] = {}
         self.controllers = self._build_controllers()
+        self.budgets = budgets(config, self._maps)
         with self.store.transaction() as tx:
             not_before_ms = tx.journal.head().not_before_ms
         self.own_faults = OwnFaults(
@@ -213,6 +215,9 @@ class Gateway:
             work += [controller.guard(controller.poll), controller.guard(controller.work)]
         self._tasks = [asyncio.create_task(coroutine) for coroutine in work]
         self.client.start()
+        for budget in self.budgets.values():
+            if budget.warning:
+                log.warning("line overcommitted", extra={"line": budget.line_id, "reason": budget.warning})
         log.info("gateway up", extra={"gateway": self._config.gateway, "devices": len(self.controllers)})
 
     def _is_quiet(self, line_id: str) -> bool:
@@ -225,13 +230,31 @@ class Gateway:
         for device in self._config.devices:
             unit = self.buses[device.line_id].unit(device.unit)
             self.registry.device(device.device_id).crc_errors = unit.crc_errors
-        return self.registry.report(
+        report = self.registry.report(
             gateway=self._config.gateway,
             now_ms=self._clock(),
             waiting=self.outbox.waiting,
             rejected=self.inbox.rejected.total(),
             bus_errors=sum(bus.errors for bus in self.buses.values()),
         )
+        return self._with_budgets(report)
+
+    def _with_budgets(self, report: HealthReport) -> HealthReport:
+        """Return a report in which devices of an overcommitted line say so: there it is seen who will be slow."""
+        warnings = {
+            device.device_id: self.budgets[device.line_id].warning
+            for device in self._config.devices
+            if device.line_id in self.budgets and self.budgets[device.line_id].warning
+        }
+        if not warnings:
+            return report
+        devices = [
+            msgspec.structs.replace(each, evidence=f"{each.evidence}; {warnings[each.device]}")
+            if each.device in warnings
+            else each
+            for each in report.devices
+        ]
+        return msgspec.structs.replace(report, devices=devices)
 
     def _on_connection(self, connected: bool) -> None:
         if connected:
@@ -295,6 +318,7 @@ class Gateway:
             buses=self.buses,
             loads=self._loads,
             strangers={line_id: walk.strangers for line_id, walk in self.lookout.walks.items()},
+            budgets=self.budgets,
         )
 
     async def _greet(self) -> None:

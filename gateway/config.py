@@ -17,7 +17,11 @@ class ConfigRefused(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One bus. `tcp` and `rtu_tcp` (serial frames in TCP) have host and port, `serial` path, baud, parity."""
+    """
+    One bus. `tcp` and `rtu_tcp` (serial frames in TCP) have host and port, `serial` path, baud, parity.
+
+    Behind a network address `baud` is that of the wire a box there goes on to, 0 when there is none.
+    """
 
     line_id: str
     transport: str
@@ -133,6 +137,8 @@ def _line(section: _Section) -> Line:
             timeout_ms=timeout_ms,
             flags_period_ms=section.number("flags_period_ms", 10, 60_000, 100),
             hot_period_ms=section.number("hot_period_ms", 10, 60_000, 400),
+            baud=section.number("baud", 0, 1_000_000, 0),
+            parity=section.choice("parity", ("N", "E", "O"), "E"),
         )
     return Line(
         line_id=line_id,

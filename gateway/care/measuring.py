@@ -5,12 +5,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.care.certificates import CertificateRefused, held
 from gateway.care.snapshot import LineStatus, Snapshot, UnitStatus
 from gateway.config import Config
 from gateway.contract.messages import HealthReport
 from gateway.contract.provisioning import ConfigurationState
+from gateway.devices.budget import LineBudget
 from gateway.modbus.bus import Bus
 
 _WINDOW_S = 10.0
@@ -63,6 +65,16 @@ def certificate_not_after_ms(config: Config) -> int:
         return 0
 
 
+def _budget_fields(budget: LineBudget | None) -> dict[str, Any]:
+    if budget is None:
+        return {}
+    return {
+        "budget_quarter_permille": round(1_000 * budget.quarter),
+        "budget_full_permille": round(1_000 * budget.full),
+        "warning": budget.warning,
+    }
+
+
 def snapshot(
     config: Config,
     *,
@@ -76,6 +88,7 @@ def snapshot(
     buses: Mapping[str, Bus],
     loads: Mapping[str, LoadMeter],
     strangers: Mapping[str, Mapping[int, str]],
+    budgets: Mapping[str, LineBudget],
 ) -> Snapshot:
     """Return everything at this moment."""
     of = {each.device: each for each in health.devices}
@@ -109,6 +122,7 @@ def snapshot(
                 requests=buses[line.line_id].requests,
                 load_permille=loads[line.line_id].load_permille(buses[line.line_id].busy_s),
                 strangers={str(unit): shown for unit, shown in strangers.get(line.line_id, {}).items()},
+                **_budget_fields(budgets.get(line.line_id)),
             )
             for line in config.lines
         ],

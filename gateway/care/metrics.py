@@ -78,6 +78,12 @@ def _lines(now: Snapshot) -> list[list[str]]:
     loads = [
         ({"line": each.line_id}, each.load_permille / 1000) for each in now.lines if each.load_permille is not None
     ]
+    budgets = [
+        ({"line": each.line_id, "open": share}, permille / 1000)
+        for each in now.lines
+        for share, permille in (("quarter", each.budget_quarter_permille), ("all", each.budget_full_permille))
+        if permille is not None
+    ]
     return [
         _family(
             "bus_errors_total", "counter", "Requests that failed.", [({"line": e.line_id}, e.errors) for e in now.lines]
@@ -86,6 +92,13 @@ def _lines(now: Snapshot) -> list[list[str]]:
             "bus_requests_total", "counter", "Requests sent.", [({"line": e.line_id}, e.requests) for e in now.lines]
         ),
         _family("bus_load_ratio", "gauge", "Share of the time a request was under way.", loads),
+        _family("bus_budget_ratio", "gauge", "Share that the configuration will take, by how many are open.", budgets),
+        _family(
+            "bus_overcommitted",
+            "gauge",
+            "1 for a line that has more to do than it should.",
+            [({"line": each.line_id}, int(bool(each.warning))) for each in now.lines],
+        ),
         _family(
             "bus_strangers",
             "gauge",

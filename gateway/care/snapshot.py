@@ -17,6 +17,11 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     requests: int = 0
     load_permille: int | None = None
+    #: what the configuration will take of it with a quarter and with all of its devices open; None: speed not known
+    budget_quarter_permille: int | None = None
+    budget_full_permille: int | None = None
+    #: why it is overcommitted; empty while there is room
+    warning: str = ""
     #: units that answer although nobody configured them, with what they show
     strangers: dict[str, str] = {}
 

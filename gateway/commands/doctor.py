@@ -7,6 +7,7 @@ what it knows of its lines is taken from it; otherwise the lines are asked here.
 
 import argparse
 import asyncio
+import contextlib
 import email.utils
 import os
 import shutil
@@ -29,10 +30,11 @@ from gateway.commands.local import NotRunning, ask
 from gateway.config import Config, ConfigRefused, load_config
 from gateway.contract import topics
 from gateway.contract.provisioning import common_name
+from gateway.devices.budget import budgets, todo
 from gateway.uplink import inspection
 from gateway.uplink.client import Broker, probe
 from gateway.uplink.verification import SKEW_MS_MAX
-from hardware.points import MapError, load
+from hardware.points import MapError, RegisterMap, load
 
 PROBE_S = 5.0
 _KEY_BYTES = 32
@@ -109,6 +111,7 @@ def checks(config_file: Path) -> Iterator[Check]:
     yield check_broker(config, running)
     yield check_clock(config, running)
     yield from check_lines(config, running)
+    yield from check_budgets(config)
 
 
 def check_key(config: Config) -> Check:
@@ -274,6 +277,22 @@ def check_lines(config: Config, running: Snapshot | None) -> Iterator[Check]:
         there = {each.unit for each in found if each.identities}
         silent = [device.device_id for device in devices if device.unit not in there]
         yield _line_check(line.line_id, len(devices), silent, [])
+
+
+def check_budgets(config: Config) -> Iterator[Check]:
+    """Yield whether each serial line has the time for what is configured on it; nothing where a map is missing."""
+    maps: dict[str, RegisterMap] = {}
+    for map_id in sorted({device.map_id for device in config.devices}):
+        with contextlib.suppress(MapError):
+            maps[map_id] = load(map_id, config.maps_dir)
+    known = tuple(device for device in config.devices if device.map_id in maps)
+    for line_id, budget in budgets(replace(config, devices=known), maps).items():
+        line = next(each for each in config.lines if each.line_id == line_id)
+        said = f"{line_id}: {budget.quarter:.0%} of its time with a quarter open, {budget.full:.0%} with all"
+        if budget.warning:
+            yield warn("load", budget.warning, todo(line))
+        else:
+            yield ok("load", said)
 
 
 def _from_running(line_id: str, running: Snapshot) -> Check:

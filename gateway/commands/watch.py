@@ -95,6 +95,12 @@ def rows(header: Sequence[str], body: Sequence[Sequence[str]], *, colors: bool =
     return lines
 
 
+def _budget(quarter_permille: int | None, full_permille: int | None) -> str:
+    if quarter_permille is None or full_permille is None:
+        return "-"
+    return f"{quarter_permille / 10:.0f} / {full_permille / 10:.0f} %"
+
+
 def table(now: Snapshot, *, colors: bool = False) -> str:
     """Return everything a person at the box wants to see at a glance."""
     broker = "connected" if now.connected else f"NOT CONNECTED ({now.trouble or 'not reached'})"
@@ -112,6 +118,7 @@ def table(now: Snapshot, *, colors: bool = False) -> str:
         head.append(f"certificate: good until {_day(now.certificate_not_after_ms)}")
     for fault, known in sorted(now.faults.items()):
         head.append(f"FAULT {fault}: {'; '.join(known)}")
+    head += [f"WARNING {line.warning}" for line in now.lines if line.warning]
     rejected = sum(now.rejected.values())
     if rejected:
         head.append("rejected: " + ", ".join(f"{why} {count}" for why, count in sorted(now.rejected.items())))
@@ -121,6 +128,7 @@ def table(now: Snapshot, *, colors: bool = False) -> str:
             each.transport,
             str(each.devices),
             "-" if each.load_permille is None else f"{each.load_permille / 10:.1f} %",
+            _budget(each.budget_quarter_permille, each.budget_full_permille),
             str(each.requests),
             str(each.errors),
             ", ".join(f"unit {unit} {shown}" for unit, shown in sorted(each.strangers.items())) or "-",
@@ -141,7 +149,7 @@ def table(now: Snapshot, *, colors: bool = False) -> str:
         )
         for each in now.devices
     ]
-    line_header = ("LINE", "KIND", "DEVICES", "LOAD", "REQUESTS", "ERRORS", "STRANGERS")
+    line_header = ("LINE", "KIND", "DEVICES", "LOAD", "BUDGET 25/100", "REQUESTS", "ERRORS", "STRANGERS")
     device_header = ("DEVICE", "AT", "STATE", "AGE", "VALVE", "FAULTS", "TIMEOUTS", "CRC", "EVIDENCE")
     return "\n".join(
         [

@@ -13,6 +13,11 @@ from hardware.model import RegisterMap
 _WATCHED = {"seq": "mailbox_seq", "flag": "card_new", "level": "card_uid"}
 
 
+def watched_role(register_map: RegisterMap) -> str | None:
+    """Return the role of the point to look at for a new card, None when the device has no reader."""
+    return _WATCHED.get(str(register_map.caps.get("mailbox")))
+
+
 class CardReader:
     """The reader of one device; of a device without one, it never sees a card."""
 
