@@ -1,4 +1,9 @@
-"""Serial lines, and serial frames in TCP, through pymodbus: one owner task per line, one request in flight."""
+"""
+Serial lines, and serial frames in TCP, through pymodbus: one owner task per line, one request in flight.
+
+A serial frame does not say which question it answers. So an answer must have the shape of what was asked; and where a
+box in between may deliver one late, the connection that owes one is given up, and the late answer with it.
+"""
 
 import asyncio
 import contextlib
@@ -23,6 +28,24 @@ RECONNECT_S_MAX = 2.0
 
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
+_READ_BITS, _READ_WORDS = frozenset({1, 2}), frozenset({3, 4})
+
+
+def fits(asked: ModbusPDU, answer: ModbusPDU) -> bool:
+    """Return whether an answer can be one to what was asked: its function, and its length or its address."""
+    function = asked.function_code
+    if answer.function_code & 0x7F != function:
+        return False
+    if answer.isError():
+        return True
+    if function in _READ_BITS:
+        return len(answer.bits) == 8 * -(-asked.count // 8)
+    if function in _READ_WORDS:
+        return len(answer.registers) == asked.count
+    if function == 23:
+        return len(answer.registers) == getattr(asked, "read_count", -1)
+    return answer.address == asked.address
+
 
 class LibraryEngine:
     """Sends what waits at the desk."""
@@ -37,6 +60,9 @@ class LibraryEngine:
         #: whether bytes have come in that are not yet a valid answer
         self._unread = False
         self._garbled = 0
+        self._asked: ModbusPDU | None = None
+        #: whether we gave up the last connection ourselves
+        self._starts_over = False
 
     @property
     def connected(self) -> bool:
@@ -90,13 +116,27 @@ class LibraryEngine:
             answer = await request.call(client)
         except (TimeoutError, ModbusException, OSError) as error:
             self._desk.silent(request, error)
+            self._start_over(client)
             return
         finally:
             if request.is_look:
                 context.count_until_disconnect = usual[2]
             context.comm_params.timeout_connect, context.retries = usual[:2]
             self._desk.garbled(request, self._garbled + self._unread)
+        if self._asked is None or not fits(self._asked, answer):
+            self._desk.garbled(request, 1)
+            self._desk.silent(request, "an answer to another question")
+            self._start_over(client)
+            return
         self._desk.answered(request, answer)
+        if answer.retries:  # the answer to the first try may still come
+            self._start_over(client)
+
+    def _start_over(self, client: Client) -> None:
+        """Give up a connection on which an answer may still come; a serial line has nobody who would keep one."""
+        if self._line.transport == "rtu_tcp":
+            client.close()
+            self._starts_over = True
 
     async def _connected(self) -> Client:
         if self._client is not None and self._client.connected:
@@ -116,6 +156,9 @@ class LibraryEngine:
             self._connect_delay_s = min(self._connect_delay_s * 2, RECONNECT_S_MAX)
             raise NotTried(f"line {self._line.line_id} cannot be opened")
         self._connect_delay_s = 0.1
+        if self._starts_over:
+            self._starts_over = False
+            return self._client
         log.info("line open", extra={"line": self._line.line_id})
         self._desk.line_is_back()
         return self._client
@@ -153,6 +196,8 @@ class LibraryEngine:
 
     def _pdu(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
         self._unread = self._unread and sending
+        if sending:
+            self._asked = pdu
         return pdu
 
     def _tune(self, connected: bool) -> None:

@@ -1,0 +1,1 @@
+"""Long runs over a bad line: `python -m tests.soak --minutes N`."""
