@@ -15,6 +15,7 @@ from types import FrameType
 from sqlalchemy.exc import OperationalError
 
 from backend.bootstrap.container import Backend
+from backend.db import POISON
 from backend.fleet import births
 from backend.mqtt import ingest
 from backend.mqtt.client import BrokerLink
@@ -75,13 +76,22 @@ class Duty:
         self._thread.join(timeout_s)
 
 
+@contextmanager
+def _surviving(what: str, tenant_id: str) -> Iterator[None]:
+    """Let a bug that one school's data brings out stop neither the other schools' work nor the worker."""
+    try:
+        yield
+    except POISON:
+        log.exception("duty failed for a school", extra={"duty": what, "tenant": tenant_id})
+
+
 def _expire(backend: Backend) -> None:
     """Release holds and forget proposals past their time, retry parked records, forget old taps."""
     ctx, now = backend.context, backend.context.clock()
     with ctx.db.read() as conn:
         tenant_ids = [tenant.tenant_id for tenant in tenants.list_all(conn)]
     for tenant_id in tenant_ids:
-        with ctx.db.write() as conn:
+        with _surviving("expire", tenant_id), ctx.db.write() as conn:
             payments.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
             staff_entries.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
             births.settle(conn, tenant_id, now)
@@ -95,8 +105,10 @@ def _read_statements(backend: Backend) -> None:
     with ctx.db.read() as conn:
         tenant_ids = [tenant.tenant_id for tenant in tenants.list_all(conn)]
     for tenant_id in tenant_ids:
-        payments.fetch_statements(ctx.db, ctx.providers, tenant_id, clock=ctx.clock)
-        payments.resolve_from_statements(ctx.db, tenant_id, clock=ctx.clock)
+        with _surviving("fetch statements", tenant_id):
+            payments.fetch_statements(ctx.db, ctx.providers, tenant_id, clock=ctx.clock)
+        with _surviving("resolve from statements", tenant_id):
+            payments.resolve_from_statements(ctx.db, tenant_id, clock=ctx.clock)
 
 
 def duties(backend: Backend) -> list[Duty]:

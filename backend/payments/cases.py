@@ -2,7 +2,7 @@
 Cases: what the machinery could not settle by itself and a person must look at.
 
 A case is opened once per kind and subject, whoever reports it how often; later reports are counted. Its evidence is
-what was known at the first report. Closing needs words and a name, and is final.
+what was known at the first report, and what was added since. Closing needs words and a name, and is final.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,8 @@ KINDS = frozenset(
         "top_up_missing",
     }
 )
+#: Who closes a case that settled itself.
+BY_ITSELF = "system"
 NOTE_CHARS_MIN = 5
 NOTE_CHARS_MAX = 1_000
 
@@ -95,6 +97,11 @@ def open_case(
     there = repository.find_by(conn, table, tenant_id, kind=kind, subject_id=subject_id)[0]
     repository.see_case_again(conn, tenant_id, there["case_id"])
     return case(conn, tenant_id, there["case_id"])
+
+
+def add_evidence(conn: Connection, about: Case, **more: Any) -> None:
+    """Keep something more, or something newer, with a case that this transaction has already changed or locked."""
+    repository.change(conn, table, about.tenant_id, about.case_id, evidence={**about.evidence, **more})
 
 
 class CaseUnknown(NotFound):

@@ -7,13 +7,13 @@ Holds leave no rows, so their absence says nothing; and a step still being asked
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from backend.db import Database
+from backend.db import POISON, Database
 from backend.kit.clock import Clock
 from backend.ledger import service as ledger
 from backend.payments import orders, queue_repository, steps
@@ -36,6 +36,8 @@ FETCH_DAYS = 3
 LOOK_BACK = timedelta(days=7)
 ABSENT = "not_in_statement"
 _INTENTS = ("authorize", "charge")
+_Lines = Mapping[str, Sequence[StatementLine]]
+_Settle = Callable[[Operation, _Lines], bool]
 
 
 def fetch_statements(
@@ -60,26 +62,32 @@ def fetch_statements(
         ]
     fetched = []
     for method, day in wanted:
-        file = providers[method].statement(tenant_id, day)
-        if file is None:
-            continue
         try:
-            with db.write() as conn:
-                fetched.append(
-                    statements.import_file(
-                        conn,
-                        tenant_id=tenant_id,
-                        method=method,
-                        day=day,
-                        name=file[0],
-                        data=file[1],
-                        now=now,
-                        merchant_no=providers[method].merchant_no(tenant_id),
-                    )
-                )
+            file = _fetch(db, providers[method], tenant_id, day, now)
         except StatementRefused as refused:
             log.error("statement refused", extra={"method": method, "day": str(day), "reason": str(refused)})
+        except POISON:  # whatever is in this file, the others are none the worse
+            log.exception("statement not read", extra={"tenant": tenant_id, "method": method, "day": str(day)})
+        else:
+            fetched += [file] if file is not None else []
     return fetched
+
+
+def _fetch(db: Database, provider: Provider, tenant_id: str, day: date, now: datetime) -> StatementFile | None:
+    file = provider.statement(tenant_id, day)
+    if file is None:
+        return None
+    with db.write() as conn:
+        return statements.import_file(
+            conn,
+            tenant_id=tenant_id,
+            method=provider.method,
+            day=day,
+            name=file[0],
+            data=file[1],
+            now=now,
+            merchant_no=provider.merchant_no(tenant_id),
+        )
 
 
 def _days_wanted(conn: Connection, tenant_id: str, method: str, zone: ZoneInfo, now: datetime) -> list[date]:
@@ -126,17 +134,29 @@ class _Settler:
         conn, tenant_id, method, now = self._conn, self._tenant_id, self._method, self._now
         waiting = queue_repository.without_answer(conn, tenant_id, method)
         given_up = queue_repository.given_up(conn, tenant_id, method, now - LOOK_BACK, ("charge",))
-        numbers = {number for seen in (*waiting, *given_up) for number in (seen.number, order_no(seen.order_id))}
+        refused = queue_repository.refused_returns(conn, tenant_id, method, now - LOOK_BACK)
+        numbers = {
+            number for seen in (*waiting, *given_up, *refused) for number in (seen.number, order_no(seen.order_id))
+        }
         told = statements.lines_of(conn, tenant_id, method, sorted(numbers)) if numbers else {}
         lines = {number: [line for line in listed if line.is_done] for number, listed in told.items()}
         self._under_way = {number for number, listed in told.items() if len(lines[number]) < len(listed)}
         settled = 0
         for seen in waiting:
-            is_intent = seen.kind in _INTENTS
-            settled += self._settle_intent(seen, lines) if is_intent else self._settle_step(seen, lines)
-        return settled + sum(self._settle_late(seen, lines) for seen in given_up)
+            settled += self._survived(self._settle_intent if seen.kind in _INTENTS else self._settle_step, seen, lines)
+        settled += sum(self._survived(self._settle_refused, seen, lines) for seen in refused)
+        return settled + sum(self._survived(self._settle_late, seen, lines) for seen in given_up)
 
-    def _settle_intent(self, seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> bool:
+    def _survived(self, settle: _Settle, seen: Operation, lines: _Lines) -> bool:
+        """Settle an operation in a savepoint of its own; one that runs into a bug leaves the others theirs."""
+        try:
+            with self._conn.begin_nested():
+                return settle(seen, lines)
+        except POISON:
+            log.exception("not settled by statement", extra={"tenant": seen.tenant_id, "operation": seen.operation_id})
+            return False
+
+    def _settle_intent(self, seen: Operation, lines: _Lines) -> bool:
         told = lines.get(seen.number, [])
         answer = _order_answer(told) if told else self._absent(seen)
         if answer is None:
@@ -147,7 +167,7 @@ class _Settler:
         )
         return after.state != before.state
 
-    def _settle_step(self, seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> bool:
+    def _settle_step(self, seen: Operation, lines: _Lines) -> bool:
         answer = _step_answer(seen, lines) or _undone(seen, lines) or self._absent(seen)
         if answer is None:
             return False
@@ -160,7 +180,16 @@ class _Settler:
         steps.apply_step(self._conn, seen, answer, source=Source.STATEMENT, now=self._now)
         return True
 
-    def _settle_late(self, seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> bool:
+    def _settle_refused(self, seen: Operation, lines: _Lines) -> bool:
+        """Book what a provider refused and the statement says it has given back after all."""
+        answer = _step_answer(seen, lines) or _undone(seen, lines)
+        if answer is None:
+            return False
+        steps.apply_step(self._conn, seen, answer, source=Source.STATEMENT, now=self._now)
+        after = queue_repository.find(self._conn, self._tenant_id, seen.operation_id)
+        return after is not None and after.status == "done"
+
+    def _settle_late(self, seen: Operation, lines: _Lines) -> bool:
         """Undo an order that we gave up and the statement says was paid and not given back."""
         answer = _order_answer(lines.get(seen.number, []))
         found = orders.find(self._conn, self._tenant_id, seen.order_id)
@@ -201,13 +230,13 @@ def _order_answer(lines: Sequence[StatementLine]) -> Succeeded | None:
     return Succeeded("held" if own[0].kind == "hold" else "charged", took, own[0].provider_ref)
 
 
-def _undone(seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> Answer | None:
+def _undone(seen: Operation, lines: _Lines) -> Answer | None:
     """Return that a charge was undone if its own rows say that all of it went back."""
     told = _order_answer(lines.get(order_no(seen.order_id), [])) if seen.kind in ("void", "undo") else None
     return Succeeded("voided", told.amount_minor, told.reference) if told and told.status == "refunded" else None
 
 
-def _step_answer(seen: Operation, lines: Mapping[str, Sequence[StatementLine]]) -> Answer | None:
+def _step_answer(seen: Operation, lines: _Lines) -> Answer | None:
     """Return what a step's rows say: listed under its own number, or under its order's with its number beside it."""
     kinds = {"capture": ("completion", "payment"), "refund": ("refund",)}.get(seen.kind, ("refund", "release"))
     status = {"capture": "captured", "refund": "refunded"}.get(seen.kind, "voided")

@@ -18,17 +18,13 @@ from backend.cardholders import service as cardholders
 from backend.errors import BackendError, Conflict, NotFound
 from backend.ledger import service as ledger
 from backend.ledger.rules import TransferKind, TransferRequest
-from backend.payments import cases, entry_checks, people_rules, purse_transfers, staff_entries
+from backend.payments import entry_checks, people_rules, purse_transfers, returning, staff_entries
 from backend.payments import people_repository as repository
 from backend.payments import service as payments
-from backend.payments.capabilities import EXTERNAL_METHODS
 from backend.payments.people_repository import payouts as table
 from backend.payments.people_rules import FUND_OWNER, PAYOUT_OWNER, Obstacle
 from backend.payments.postings import PURSE_KINDS
 from backend.payments.steps import REFUND_SUFFIX
-
-#: Cases of money that a provider was to give back and did not.
-_OWED_KINDS = ("refund_refused", "void_refused", "amount_differs", "unknown_abandoned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +67,8 @@ def obstacles(conn: Connection, tenant_id: str, cardholder_id: str, now: datetim
     if not found:
         purses = payments.purses(conn, tenant_id, cardholder_id)
         found += [Obstacle("money_held", each.purse) for each in purses if each.held_minor]
-    for refund in payments.refunds(conn, tenant_id, cardholder_id=cardholder_id, limit=1_000):
-        if refund.state == "requested" or (refund.state == "refused" and is_owed(conn, refund)):
-            found.append(Obstacle("refund_open", refund.refund_id))
-    deposits = [method for method in EXTERNAL_METHODS if payments.is_deposit(method)]
-    for row in repository.returns(conn, tenant_id, cardholder_id, deposits, REFUND_SUFFIX):
-        if row["status"] == "pending" or _is_case_open(conn, tenant_id, row["operation_id"]):
-            found.append(Obstacle("refund_open", row["operation_id"]))
+    for back in returning.returning(conn, tenant_id, cardholder_id):
+        found.append(Obstacle("refund_open", back.operation_id.removesuffix(REFUND_SUFFIX)))
     for state in ("open", "upheld"):
         rows = repository.find_by(conn, repository.disputes, tenant_id, cardholder_id=cardholder_id, state=state)
         found += [Obstacle("dispute_open", row["dispute_id"]) for row in rows]
@@ -86,18 +77,6 @@ def obstacles(conn: Connection, tenant_id: str, cardholder_id: str, now: datetim
     )
     found += [Obstacle("entry_open", each.entry_id) for each in waiting if each.kind != "payout"]
     return found
-
-
-def is_owed(conn: Connection, refund: payments.Refund) -> bool:
-    """Return whether a refund that its provider refused must still be paid by another way: its case is open."""
-    subject_id = f"{refund.refund_id}{REFUND_SUFFIX}"  # the case is about what the provider was told
-    return _is_case_open(conn, refund.tenant_id, subject_id)
-
-
-def _is_case_open(conn: Connection, tenant_id: str, operation_id: str) -> bool:
-    """Return whether a person must still see to what a provider did not give back, or gave back otherwise."""
-    found = [cases.case_of(conn, tenant_id, kind, operation_id) for kind in _OWED_KINDS]
-    return any(each is not None and each.state == "open" for each in found)
 
 
 class PayoutBlocked(Conflict):

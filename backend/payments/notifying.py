@@ -23,6 +23,9 @@ from backend.payments.turns import in_turn
 from backend.payments.types import Ack
 
 log = logging.getLogger(__name__)
+#: How many different reasons a day's case of forged messages keeps, and how much of each.
+_REASONS_MAX = 20
+_REASON_CHARS_MAX = 200
 
 
 class NotifierUnknown(NotFound):
@@ -64,15 +67,21 @@ def take_notification(
 
 
 def _count_forged(conn: Connection, tenant_id: str, method: str, reason: str, now: datetime) -> None:
-    cases.open_case(
+    why = reason[:_REASON_CHARS_MAX]
+    about = cases.open_case(
         conn,
         tenant_id=tenant_id,
         kind="notification_forged",
         subject_id=f"{method}/{now.date().isoformat()}",
         amount_minor=0,
-        evidence={"method": method, "first_reason": reason[:200]},
+        evidence={"method": method, "first_reason": why, "reasons": {why: 1}},
         now=now,
     )
+    if about.times_seen > 1:
+        counted = dict(about.evidence["reasons"])
+        if why in counted or len(counted) < _REASONS_MAX:
+            counted[why] = counted.get(why, 0) + 1
+            cases.add_evidence(conn, about, reasons=counted)
 
 
 def _digest(said: Notification) -> str:

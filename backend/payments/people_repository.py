@@ -143,7 +143,14 @@ def returns(
 ) -> list[RowMapping]:
     """Return what providers were told to give a cardholder back, by methods, and have not done; oldest first."""
     query = (
-        select(operations.c.operation_id, operations.c.status)
+        select(
+            operations.c.operation_id,
+            operations.c.status,
+            operations.c.method,
+            operations.c.amount_minor,
+            operations.c.created_at,
+            authorizations.c.water_session_id,
+        )
         .join(
             authorizations,
             and_(

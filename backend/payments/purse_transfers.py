@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping
 
 from backend.cardholders import service as cardholders
 from backend.errors import BackendError, Conflict, Forbidden
+from backend.kit.clock import epoch_ms, from_epoch_ms
 from backend.ledger import service as ledger
 from backend.ledger.rules import Code, TransferKind, TransferRequest
 from backend.ledger.service import StatementLine
@@ -107,8 +108,9 @@ def transfer(
     if not 1 <= amount_minor <= people_rules.TRANSFER_MINOR_MAX:
         raise TransferAmountRefused(amount_minor=amount_minor)
     ledger.lock(conn, tenant_id)
+    made_at = from_epoch_ms(epoch_ms(now))  # as it is stored, so that a repeat is answered to the letter
     wanted = PurseTransfer(
-        tenant_id, f"{TRANSFER_PREFIX}{request_id}", cardholder_id, from_purse, to_purse, amount_minor, now
+        tenant_id, f"{TRANSFER_PREFIX}{request_id}", cardholder_id, from_purse, to_purse, amount_minor, made_at
     )
     there = repository.find(conn, table, tenant_id, wanted.transfer_id)
     if there is not None:

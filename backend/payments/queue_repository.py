@@ -1,6 +1,6 @@
 """SQL of the queue: what is still to be said to or asked of providers, and the record of what was."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
@@ -79,15 +79,33 @@ def claim(conn: Connection, seen: Operation, now: datetime, next_at: datetime) -
 
 def change(conn: Connection, tenant_id: str, operation_id: str, **values: Any) -> None:
     """Set columns of an operation without a final answer; one that has it stays as it is."""
+    _change(conn, tenant_id, operation_id, _OPEN, values)
+
+
+def _change(
+    conn: Connection, tenant_id: str, operation_id: str, statuses: Sequence[str], values: Mapping[str, Any]
+) -> None:
     conn.execute(
         update(operations)
         .where(
             operations.c.tenant_id == tenant_id,
             operations.c.operation_id == operation_id,
-            operations.c.status.in_(_OPEN),
+            operations.c.status.in_(statuses),
         )
         .values(**values)
     )
+
+
+def settle(conn: Connection, tenant_id: str, operation_id: str, *, status: str, answer: str, answered_by: str) -> None:
+    """Store the final answer to an operation; done is done, while what was refused may yet be done."""
+    values = {"status": status, "answer": answer, "answered_by": answered_by}
+    _change(conn, tenant_id, operation_id, (*_OPEN, "refused"), values)
+
+
+def ask_again(conn: Connection, tenant_id: str, operation_id: str, now: datetime) -> None:
+    """Let an operation that was refused or abandoned come due as if it had never been sent."""
+    values = {"status": "pending", "attempts": 0, "sent_at": None, "next_at": now, "answer": "", "answered_by": ""}
+    _change(conn, tenant_id, operation_id, ("refused", "abandoned"), values)
 
 
 def unsettled(conn: Connection, tenant_id: str) -> list[Operation]:
@@ -115,6 +133,18 @@ def without_answer(conn: Connection, tenant_id: str, method: str) -> list[Operat
         .where(operations.c.tenant_id == tenant_id, operations.c.method == method, operations.c.kind != "watch")
         .where(_NOT_DONE, operations.c.status.in_(_OPEN), operations.c.sent_at.is_not(None))
         .order_by(operations.c.sent_at, operations.c.operation_id)
+    )
+    return [Operation(*row) for row in conn.execute(query)]
+
+
+def refused_returns(conn: Connection, tenant_id: str, method: str, asked_from: datetime) -> list[Operation]:
+    """Return what a provider refused to give back or let go when it was asked since a time, oldest first."""
+    query = (
+        select(*_OPERATION)
+        .where(operations.c.tenant_id == tenant_id, operations.c.method == method)
+        .where(operations.c.kind.in_(("refund", "void")), _NOT_DONE, operations.c.status == "refused")
+        .where(operations.c.asked_at >= asked_from)
+        .order_by(operations.c.asked_at, operations.c.operation_id)
     )
     return [Operation(*row) for row in conn.execute(query)]
 

@@ -104,7 +104,7 @@ def _needs_no_call(conn: Connection, seen: Operation, now: datetime) -> bool:
     if seen.kind in _INTENTS and seen.sent_at is None:
         orders.apply_never_sent(conn, seen.tenant_id, seen.order_id, now)
         return True
-    if seen.attempts > 0 and now - seen.created_at >= ABANDON_AFTER:
+    if seen.attempts > 0 and now - (seen.sent_at or seen.created_at) >= ABANDON_AFTER:
         steps.abandon(conn, seen, now)
         return True
     if steps.must_wait(conn, seen):

@@ -18,6 +18,8 @@ from backend.payments.rules import WATCH_DELAYS, Source, back_off, is_taken, rea
 from backend.payments.types import Authorization, Operation, TopUp
 
 REFUND_SUFFIX = ".refund"
+#: The note of a case that nobody has to see to any more.
+_DONE_AFTER_ALL = "渠道后来办成了，账已记好。 The provider has done it after all; it is booked."
 _REFUSALS = {"capture": "capture_refused", "refund": "refund_refused", "void": "void_refused", "undo": "void_refused"}
 
 
@@ -26,7 +28,7 @@ def apply_step(conn: Connection, seen: Operation, answer: Answer, *, source: Sou
     ledger.lock(conn, seen.tenant_id)
     current = queue_repository.find(conn, seen.tenant_id, seen.operation_id)
     assert current is not None, "an answer is about a stored step"
-    if current.status in ("done", "refused"):
+    if current.status == "done" or (current.status == "refused" and not _is_done_after_all(current, answer)):
         return
     found = orders.find(conn, seen.tenant_id, seen.order_id)
     if isinstance(answer, Succeeded):
@@ -38,6 +40,17 @@ def apply_step(conn: Connection, seen: Operation, answer: Answer, *, source: Sou
         queue_repository.change(conn, seen.tenant_id, seen.operation_id, next_at=next_at, answer=reason_of(answer))
 
 
+def _is_done_after_all(refused: Operation, answer: Answer) -> bool:
+    """
+    Return whether a provider has given back, or let go, what it had refused.
+
+    A capture that was refused is written off and its hold is being let go; another amount is a person's case already.
+    """
+    if refused.kind == "capture" or refused.answer == "amount_differs":
+        return False
+    return isinstance(answer, Succeeded) and answer.status != "absent"
+
+
 def _succeed(
     conn: Connection, seen: Operation, found: Authorization | TopUp, answer: Succeeded, source: Source, now: datetime
 ) -> None:
@@ -45,6 +58,7 @@ def _succeed(
         if answer.status != "absent":
             orders.mark_late(conn, found, source.value, now)
         _settle(conn, seen, "done", answer, source)
+        _close_cases(conn, seen, now)
         return
     assert isinstance(found, Authorization), "only authorizations are captured, voided and refunded"
     gives_back = seen.kind == "refund" or (seen.kind == "void" and postings.flow_of(found) == "charge_and_refund")
@@ -61,6 +75,22 @@ def _succeed(
         # From here on the order is what was captured: refunds are about that, not about the hold.
         orders.save(conn, replace(found, provider_ref=reference_of(answer)))
     _settle(conn, seen, "done", answer, source)
+    _close_cases(conn, seen, now)
+
+
+def _close_cases(conn: Connection, seen: Operation, now: datetime) -> None:
+    """Close what a person was to see to because of a step that is now done."""
+    for kind in (_REFUSALS[seen.kind], "unknown_abandoned"):
+        about = cases.case_of(conn, seen.tenant_id, kind, seen.operation_id)
+        if about is not None and about.state == "open":
+            cases.close_case(
+                conn,
+                tenant_id=seen.tenant_id,
+                case_id=about.case_id,
+                closed_by=cases.BY_ITSELF,
+                note=_DONE_AFTER_ALL,
+                now=now,
+            )
 
 
 def _is_right_amount(
@@ -107,13 +137,9 @@ def _mark_refund(conn: Connection, seen: Operation, state: str, reason: str | No
 
 
 def _settle(conn: Connection, seen: Operation, status: str, answer: Answer, source: Source) -> None:
-    queue_repository.change(
-        conn,
-        seen.tenant_id,
-        seen.operation_id,
-        status=status,
-        answer=reason_of(answer) or reference_of(answer),
-        answered_by=source.value,
+    said = reason_of(answer) or reference_of(answer)
+    queue_repository.settle(
+        conn, seen.tenant_id, seen.operation_id, status=status, answer=said, answered_by=source.value
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from backend.errors import Forbidden
 from backend.outbox import service as outbox
 from backend.payments import disputes as records
 from backend.payments import people_rules
@@ -40,12 +39,6 @@ _EVIDENCE = (
 )
 
 
-class NotYourSession(Forbidden):
-    """Only who used the water can dispute what it cost."""
-
-    code = "not_your_session"
-
-
 def evidence_of(session: WaterSession, reason: str) -> dict[str, Any]:
     """Return what the meter and the device's log say about a session, with what that makes the dispute worth."""
     suggested = people_rules.suggested_minor(
@@ -71,14 +64,14 @@ def open_dispute(
     """
     Return a new dispute about a settled session, or the one this id already stands for.
 
-    :raises backend.water_sessions.service.WaterSessionUnknown: if this tenant has none with this id.
-    :raises NotYourSession: if it is another person's.
+    :raises backend.water_sessions.service.WaterSessionUnknown: if the person has none with this id; that somebody
+        else has one is told to nobody.
     :raises DisputeNotPossible: if it is not settled; and the other refusals of `payments.disputes.record_dispute`.
     """
     outbox.take_turn(conn, tenant_id)
     session = service.locked(conn, tenant_id, water_session_id)
     if session.cardholder_id != cardholder_id:
-        raise NotYourSession
+        raise service.WaterSessionUnknown(f"no water session {water_session_id!r}")
     if session.state not in (State.SETTLED, State.DISPUTED) or session.settled_at is None:
         raise DisputeNotPossible(water_session_id=water_session_id)
     opened, is_new = records.record_dispute(

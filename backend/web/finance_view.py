@@ -58,6 +58,9 @@ def _written(kind: str, key: str, value: Any, language: str) -> tuple[str, bool]
         return words.word("dispute_reason" if kind == "dispute" else "answer", value, language), False
     if key == "state":
         return words.word("authorization" if value != "checking" else "top_up", value, language), False
+    if key == "reasons":
+        counted = sorted(value.items(), key=lambda each: (-each[1], each[0]))
+        return "; ".join(f"{words.word('answer', reason, language)} ×{count}" for reason, count in counted), False
     if key in _GROUPS:
         return words.word(_GROUPS[key], value, language), False
     text = str(value)

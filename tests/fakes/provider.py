@@ -244,7 +244,7 @@ class FakeProvider:
 
     def _step(self, order: Order, step: Step, behaviour: str) -> Answer:
         key = (order.tenant_id, step.operation_id)
-        if key not in self.steps:
+        if key not in self.steps or isinstance(self.steps[key], Declined):
             if behaviour == "decline":
                 self.steps[key] = Declined("do_not_honor")
             else:

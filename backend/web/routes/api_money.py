@@ -15,12 +15,13 @@ from backend.cardholders import service as cardholders
 from backend.cardholders.types import SignIn
 from backend.payments import cases as case_book
 from backend.payments import disputes as dispute_book
-from backend.payments import leaver, people_rules, purse_transfers, staff_entries
+from backend.payments import leaver, people_rules, purse_transfers, returning, staff_entries
 from backend.payments import service as payments
 from backend.payments.cases import Case
 from backend.payments.disputes import Dispute
 from backend.payments.leaver import Payout
 from backend.payments.purse_transfers import PurseTransfer
+from backend.payments.returning import Returning
 from backend.payments.service import Operation, Refund
 from backend.payments.staff_entries import Entry
 from backend.water_sessions import disputing
@@ -114,6 +115,13 @@ def own_refunds(here: Here, found: SignedIn, limit: Limit = 50) -> list[Refund]:
         return payments.refunds(conn, found.tenant_id, cardholder_id=found.cardholder.cardholder_id, limit=limit)
 
 
+@router.get("/me/returning")
+def own_returning(here: Here, found: SignedIn) -> list[Returning]:
+    """List what providers still have to give back to the person, deposits and their rests included, oldest first."""
+    with here.backend.db.read() as conn:
+        return returning.returning(conn, found.tenant_id, found.cardholder.cardholder_id)
+
+
 def _own(dispute: Dispute) -> OwnDispute:
     return OwnDispute(**{name: getattr(dispute, name) for name in OwnDispute.model_fields})
 
@@ -172,6 +180,19 @@ def close_case(here: Here, found: Decider, case_id: Name, body: NoteBody) -> Cas
             case_id=case_id,
             closed_by=found.cardholder.cardholder_id,
             note=body.note,
+            now=here.now,
+        )
+
+
+@router.post("/money/cases/{case_id}/ask-again")
+def ask_again(here: Here, found: Decider, case_id: Name) -> Operation:
+    """Have the provider asked once more to do what it refused; the case closes by itself when it has."""
+    with here.backend.db.write() as conn:
+        return returning.ask_again(
+            conn,
+            tenant_id=found.tenant_id,
+            case_id=case_id,
+            asked_by=found.cardholder.cardholder_id,
             now=here.now,
         )
 

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from backend.cardholders.types import SignIn
 from backend.errors import BackendError, NotFound
 from backend.payments import cases as case_book
-from backend.payments import people_rules, staff_entries, standing
+from backend.payments import people_rules, returning, staff_entries, standing
 from backend.payments import service as payments
 from backend.payments.cases import Case
 from backend.web import csv_export, words
@@ -125,6 +125,7 @@ def _case_page(
     with here.backend.db.read() as conn:
         about = case_book.case(conn, found.tenant_id, case_id)
         named = people(conn, found.tenant_id, [about.closed_by, str(about.evidence.get("cardholder_id", ""))])
+        is_askable = returning.may_ask_again(conn, about)
     return here.pages.render(
         request,
         "staff/finance_case.html",
@@ -135,6 +136,7 @@ def _case_page(
         case=about,
         facts=facts(about.kind, about.evidence, language),
         people=named,
+        may_ask=is_askable and bool(found.cardholder.roles & people_rules.APPROVERS),
         may_close=about.state == "open" and bool(found.cardholder.roles & people_rules.APPROVERS),
         note=note,
         note_chars=(case_book.NOTE_CHARS_MIN, case_book.NOTE_CHARS_MAX),
@@ -166,6 +168,24 @@ def close_case(here: Here, request: Request, found: Viewer, form: SentForm, case
         raise
     except BackendError as refusal:
         return _case_page(here, request, found, case_id, refusal=refusal, note=form.get("note"))
+    return RedirectResponse(f"/finance/cases/{case_id}", 303)
+
+
+@router.post("/cases/{case_id}/ask-again")
+def ask_again(here: Here, request: Request, found: Viewer, form: SentForm, case_id: str) -> Response:
+    """Have the provider asked once more to give back what it refused."""
+    demand_role(found.cardholder, *DECIDERS)
+    try:
+        with here.backend.db.write() as conn:
+            returning.ask_again(
+                conn,
+                tenant_id=found.tenant_id,
+                case_id=case_id,
+                asked_by=found.cardholder.cardholder_id,
+                now=here.now,
+            )
+    except returning.CaseNotAskable as refusal:
+        return _case_page(here, request, found, case_id, refusal=refusal)
     return RedirectResponse(f"/finance/cases/{case_id}", 303)
 
 

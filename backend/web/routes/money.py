@@ -14,7 +14,7 @@ from backend.errors import BackendError, NotFound
 from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms, from_epoch_ms
 from backend.ledger.service import Place
-from backend.payments import cases, leaver, people_rules, purse_transfers
+from backend.payments import cases, leaver, people_rules, purse_transfers, returning
 from backend.payments import service as payments
 from backend.payments.capabilities import EXTERNAL_METHODS, MATRIX
 from backend.payments.rules import SPEND_ORDER
@@ -134,6 +134,7 @@ def _wallet_page(
         live = water_sessions.live_of_cardholder(conn, tenant_id, cardholder_id)
         sticker = fleet.device(conn, tenant_id, live.device_id).sticker_token if live is not None else ""
         top_ups = payments.top_ups(conn, tenant_id, cardholder_id, _PENDING_LOOKED_THROUGH)
+        backs = returning.returning(conn, tenant_id, cardholder_id)
         with_code = {method for method in methods if asks_code(conn, found, method)}
     return here.pages.render(
         request,
@@ -147,6 +148,7 @@ def _wallet_page(
         entries=entries,
         shower=f"/w/{sticker}?s={live.water_session_id}" if live is not None else "",
         waiting=[each for each in top_ups if each.state == payments.TopUpState.CHECKING],
+        backs=backs,
         choices=TOP_UP_CHOICES_MINOR,
         methods=methods,
         with_code=with_code,

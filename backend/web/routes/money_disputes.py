@@ -95,8 +95,6 @@ def open_dispute(here: Here, request: Request, found: SignedIn, form: SentForm, 
             )
     except NotFound:
         raise
-    except disputing.NotYourSession as error:
-        raise water_sessions.WaterSessionUnknown from error
     except BackendError as refusal:
         return _page(here, request, found, water_session_id, refusal=refusal, sent=form)
     return RedirectResponse(f"/history/{water_session_id}/dispute", 303)

@@ -11,11 +11,14 @@ from sqlalchemy.exc import OperationalError
 from backend import worker
 from backend.db import Database
 from backend.payments import service as payments
+from backend.tenants import service as tenants
 from backend.worker import Duty
 from tests.fakes.provider import FakeProvider
 from tests.fakes.web_site import open_school
 from tests.patience import PATIENCE_S
 from tests.unit.backend.statements.writing import Said, unionpay_zip
+
+_DUTY_OF = {"fetch_statements": "statements", "resolve_from_statements": "statements", "expire_due": "expire"}
 
 
 class TestDuty:
@@ -94,3 +97,35 @@ class TestDuties:
 
         with database.read() as conn:
             assert payments.find_top_up(conn, "gxu", "tu_request-9").state is payments.TopUpState.SUCCEEDED
+
+    @pytest.mark.parametrize("name", ["fetch_statements", "resolve_from_statements", "expire_due"])
+    def test_a_bug_that_one_schools_data_brings_out_stops_neither_the_others_nor_the_worker(
+        self,
+        database: Database,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        name: str,
+    ) -> None:
+        school = open_school(database, tmp_path, with_tariff=False)
+        with database.write() as conn:
+            tenants.create(conn, tenants.Tenant("other", "另一所大学", "Another University"))
+            tenant_ids = [each.tenant_id for each in tenants.list_all(conn)]
+        done: list[str] = []
+
+        def buggy(_db: object, second: object, third: object = "", *_: object, **_more: object) -> int:
+            tenant_id = second if isinstance(second, str) else third
+            done.append(str(tenant_id))
+            if tenant_id == tenant_ids[0]:
+                raise LookupError("a bug")
+            return 0
+
+        monkeypatch.setattr(payments, name, buggy)
+        duty = next(each for each in worker.duties(school.backend) if each.name == _DUTY_OF[name])
+        duty.start()
+        duty.stop()
+        duty.join(PATIENCE_S)
+
+        assert duty.failure is None
+        assert done == tenant_ids
+        assert "duty failed for a school" in caplog.text

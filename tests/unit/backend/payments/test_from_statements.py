@@ -1,14 +1,18 @@
 """Daily statements: fetched once, and the last word on what nobody answered."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from backend.payments import service
+from backend.payments import cases, orders, service
+from backend.payments.order_numbers import order_no
 from backend.payments.service import State, TopUpState
 from backend.statements.service import days
 from backend.tenants import service as tenants
 from tests.factories import NOW
+from tests.fakes.provider import Row
 from tests.unit.backend.payments.books import ZONE, assert_settled, balance, import_days
 from tests.unit.backend.payments.conftest import World
 from tests.unit.backend.statements.writing import UNIONPAY_MERCHANT, Said, unionpay_zip
@@ -213,6 +217,53 @@ class TestResolveFromStatements:
         assert ("capture_refused", "cap_2.capture") in world.cases()
         assert_settled(world.db)
 
+    @pytest.mark.parametrize("method", ["unionpay", "wechat"])
+    def test_a_refund_refused_and_then_listed_is_booked_once(self, world: World, method: str) -> None:
+        world.held(method)
+        world.capture(120)
+        world.settle(seconds=60)
+        world.refund(80)
+        world.at(method).behave("decline")
+        world.settle(seconds=60)
+        refused = balance(world.db, f"refunds_payable/{method}")
+        with world.db.read() as conn:
+            number = service.unknowns(conn, "gxu")[0].number
+        world.at(method).rows.append(Row("gxu", world.now, "refund", order_no("auth_1"), number, -80))
+        import_days(world.db, world.at(method), [TODAY])
+
+        assert (refused, read(world), read(world)) == (80, 1, 0)
+        assert balance(world.db, f"refunds_payable/{method}") == 0
+        with world.db.read() as conn:
+            assert service.refund(conn, "gxu", "rf_1").state == "done"
+            assert cases.cases(conn, "gxu", state="open", limit=9) == []
+        assert_settled(world.db)
+
+    def test_one_that_runs_into_a_bug_leaves_the_others_theirs(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        top_up(world, "lost_answer")
+        world.provider.forget_behaviours()
+        world.provider.behave("lost_answer")
+        service.top_up(world.db, world.providers, "gxu", "ch_1", "unionpay", 900, "request-0003", world.clock)
+        import_days(world.db, world.provider, [TODAY])
+        real = orders.apply_answer
+
+        def buggy(conn: Connection, tenant_id: str, order: str, *args: Any, **more: Any) -> Any:
+            after = real(conn, tenant_id, order, *args, **more)
+            if order == "tu_request-0001":
+                raise AssertionError("a bug")
+            return after
+
+        monkeypatch.setattr(orders, "apply_answer", buggy)
+
+        assert read(world) == 1
+        assert state(world) is TopUpState.CHECKING
+        assert balance(world.db, "cardholder_wallet/ch_1") == 900
+        assert "not settled by statement" in caplog.text
+        monkeypatch.undo()
+        assert read(world) == 1
+        assert balance(world.db, "cardholder_wallet/ch_1") == 1_400
+
     def test_a_step_still_asked_about_is_not_settled_by_silence(self, world: World) -> None:
         world.held("unionpay")
         world.capture(120)
@@ -272,6 +323,25 @@ class TestFetchStatements:
         monkeypatch.setattr(type(world.provider), "merchant_no", lambda provider, tenant_id: UNIONPAY_MERCHANT)
 
         assert self._fetch(world) == [TODAY]
+
+    def test_a_provider_that_runs_into_a_bug_stops_no_other(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world.held("wechat")
+        world.held("unionpay", auth_id="auth_2")
+        world.now = datetime.combine(TOMORROW, time(10), ZONE)
+        world.provider.files[TODAY] = a_file(TODAY)
+
+        def buggy(*_: object) -> tuple[str, bytes] | None:
+            raise KeyError("a bug")
+
+        monkeypatch.setattr(world.wechat, "statement", buggy)
+        fetched = service.fetch_statements(
+            world.db, {"wechat": world.wechat, "unionpay": world.provider}, "gxu", clock=world.clock
+        )
+
+        assert [(file.method, file.day) for file in fetched] == [("unionpay", TODAY)]
+        assert "statement not read" in caplog.text
 
     def test_a_file_that_is_refused_stops_nothing(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         world.held("unionpay")

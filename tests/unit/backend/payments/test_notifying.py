@@ -8,6 +8,7 @@ from sqlalchemy import select
 from backend.payments import cases, service
 from backend.payments.models import notifications
 from backend.payments.order_numbers import order_no
+from backend.payments.port import Notification, NotificationRefused
 from backend.payments.service import Ack, State, TopUpState
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
@@ -97,6 +98,40 @@ class TestTakeNotification:
             f"{method}/{world.now.date()}",
             2,
         )
+
+    @SQLITE
+    def test_every_reason_of_forged_ones_is_kept_with_its_count(self, world: World) -> None:
+        lost(world, "wechat")
+        _, body = world.wechat.message("gxu", "auth_1")
+        world.wechat.orders["gux", "auth_1"] = world.wechat.orders["gxu", "auth_1"]
+        forged = ({"X-Signature": "0" * 64}, body)
+        for message in (forged, world.wechat.message("gux", "auth_1"), forged):
+            assert send(world, "wechat", message) == REFUSED
+
+        with world.db.read() as conn:
+            (case,) = cases.cases(conn, "gxu", limit=9)
+        assert case.evidence == {
+            "method": "wechat",
+            "first_reason": "signature",
+            "reasons": {"signature": 2, "merchant": 1},
+        }
+        assert case.times_seen == 3
+
+    @SQLITE
+    def test_the_reasons_of_forged_ones_are_bounded(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        numbers = iter(range(100))
+
+        def refuse(*_: object) -> Notification:
+            raise NotificationRefused(f"reason {next(numbers)} " + "x" * 300)
+
+        monkeypatch.setattr(world.wechat, "read_notification", refuse)
+        for _ in range(30):
+            assert send(world, "wechat", ({}, b"")) == REFUSED
+
+        with world.db.read() as conn:
+            (case,) = cases.cases(conn, "gxu", limit=9)
+        assert (case.times_seen, len(case.evidence["reasons"])) == (30, 20)
+        assert max(len(each) for each in case.evidence["reasons"]) == 200
 
     @SQLITE
     @BOTH

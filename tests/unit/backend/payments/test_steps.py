@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from backend.payments import queue_repository, service, steps
-from backend.payments.port import NOT_FOUND, Answer, Declined, Order, Step, Succeeded
+from backend.ledger import service as ledger
+from backend.ledger.rules import TransferKind, TransferRequest
+from backend.payments import cases, queue_repository, service, steps
+from backend.payments.port import NOT_FOUND, Answer, Declined, Order, Step, Succeeded, Unknown
 from backend.payments.rules import Source
 from backend.payments.types import Operation
 from tests.unit.backend.payments.books import assert_settled, balance
@@ -192,16 +194,90 @@ def hear(world: World, operation_id: str, answer: Answer) -> None:
 
 
 class TestApplyStep:
-    def test_what_was_refused_stays_refused(self, world: World) -> None:
+    def test_a_refund_given_after_a_refusal_is_booked_and_closes_its_case(self, world: World) -> None:
         world.held("unionpay")
         world.capture(120)
         world.settle(seconds=60)
         world.refund(80)
         hear(world, "rf_1.refund", Declined("do_not_honor"))
+        assert balance(world.db, "refunds_payable/unionpay") == 80
+        for _ in range(2):
+            hear(world, "rf_1.refund", Succeeded("refunded", 80, "ref"))
+
+        assert found(world, "rf_1.refund").status == "done"
+        assert balance(world.db, "refunds_payable/unionpay") == 0
+        assert balance(world.db, "provider_receivable/unionpay") == 40
+        with world.db.read() as conn:
+            assert service.refund(conn, "gxu", "rf_1").state == "done"
+            about = cases.case_of(conn, "gxu", "refund_refused", "rf_1.refund")
+        assert about is not None
+        assert (about.state, about.closed_by) == ("closed", cases.BY_ITSELF)
+        assert_settled(world.db)
+
+    def test_a_refund_paid_otherwise_and_then_given_is_a_case_of_its_own(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.settle(seconds=60)
+        world.refund(80)
+        hear(world, "rf_1.refund", Declined("do_not_honor"))
+        with world.db.write() as conn:
+            request = TransferRequest(
+                transfer_id="by-hand",
+                kind=TransferKind.SINGLE,
+                debit_account_id="refunds_payable/unionpay",
+                credit_account_id="cash",
+                amount_minor=80,
+                event_at=world.now,
+            )
+            assert ledger.execute(conn, "gxu", [request], now=world.now)[0].stands
         hear(world, "rf_1.refund", Succeeded("refunded", 80, "ref"))
+
+        assert balance(world.db, "suspense") == -80
+        assert ("amount_differs", "rf_1.refund") in world.cases()
+        assert_settled(world.db)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [Succeeded("refunded", 79, "ref"), Succeeded("absent", 0), Declined("do_not_honor"), Unknown("timeout")],
+    )
+    def test_nothing_else_moves_what_was_refused(self, world: World, answer: Answer) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.settle(seconds=60)
+        world.refund(80)
+        hear(world, "rf_1.refund", Declined("do_not_honor"))
+        for _ in range(2):
+            hear(world, "rf_1.refund", answer)
 
         assert found(world, "rf_1.refund").status == "refused"
         assert balance(world.db, "refunds_payable/unionpay") == 80
+        with world.db.read() as conn:
+            listed = cases.cases(conn, "gxu", state="open", limit=9)
+        assert {each.times_seen for each in listed} == {1}
+
+    def test_a_capture_that_was_refused_stays_written_off(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        hear(world, "cap_1.capture", Declined("do_not_honor"))
+        hear(world, "cap_1.capture", Succeeded("captured", 120, "ref"))
+
+        assert found(world, "cap_1.capture").status == "refused"
+        assert balance(world.db, "operator_loss") == 120
+
+    @pytest.mark.parametrize("method", ["unionpay", "wechat"])
+    def test_a_void_done_after_a_refusal_closes_its_case(self, world: World, method: str) -> None:
+        world.held(method)
+        world.void()
+        hear(world, "auth_1.void", Declined("do_not_honor"))
+        hear(world, "auth_1.void", Succeeded("voided", 300, "ref"))
+
+        assert found(world, "auth_1.void").status == "done"
+        with world.db.read() as conn:
+            about = cases.case_of(conn, "gxu", "void_refused", "auth_1.void")
+        assert about is not None
+        assert about.state == "closed"
+        assert balance(world.db, f"refunds_payable/{method}") == 0
+        assert_settled(world.db)
 
     @pytest.mark.parametrize(
         ("answer", "case"),

@@ -97,7 +97,7 @@ class TestOpenDispute:
     def test_is_for_who_used_the_water(self, world: World) -> None:
         shower = _shower(world)
 
-        with pytest.raises(disputing.NotYourSession):
+        with pytest.raises(service.WaterSessionUnknown):
             _open(world, shower, person="bob")
 
         assert _state(world, shower) is State.SETTLED
