@@ -1,30 +1,33 @@
 """
-Serve devices on Modbus TCP: one listener per line, as a serial-to-Ethernet bridge would.
+Serve devices on Modbus TCP, one listener a line, as a serial-to-Ethernet bridge would; or RTU, in TCP or a terminal.
 
 A unit that is absent, unpowered or silent does not answer at all, as on a real line. Requests on one connection are
-answered in order, any number in flight. With `rtu=True` the same line speaks RTU frames with CRC inside TCP; there a
-frame that is not whole when silence follows is thrown away, so that it does not become the front of the next one.
+answered in order, any number in flight. With `rtu=True` the line speaks RTU frames with CRC; there a frame that is not
+whole when silence follows is thrown away, so that it does not become the front of the next one. With `timing` every
+byte takes the time it takes at that baud rate, one exchange at a time, whoever asks. `noise` may change at any time.
 """
 
 import asyncio
 import socket
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
-from firmware_sim.codec import crc16
+from firmware_sim.channel import GAP_S, Channel, Turns
+from firmware_sim.framing import Taken, rtu, take_rtu, take_tcp, tcp
+from firmware_sim.noise import LineNoise, noise_of
 from firmware_sim.pdu import Unit, answer, broadcast_write
+from firmware_sim.terminal import Terminal
+from firmware_sim.timing import Timing
+from firmware_sim.wire import Wire
+
+__all__ = ["BROADCAST", "GAP_S", "Line", "LineServer"]
 
 BROADCAST = 0
-ADU_BYTES_MAX = 260
 BACKLOG_BYTES_MAX = 64 * 1024
-#: silence that ends a serial frame; far more than 3.5 characters, because a network delivers in pieces
-GAP_S = 0.05
-
-#: request length of each RTU function code: fixed, or where its byte count stands and what it is added to
-_RTU_FIXED = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 22: 10}
-_RTU_COUNTED = {15: (6, 9), 16: (6, 9), 23: (10, 13)}
+#: an RTU frame with more behind it than this is noise that nobody should keep
+RTU_BACKLOG_BYTES_MAX = 4 * 1024
 
 
 class Line(Protocol):
@@ -38,14 +41,27 @@ class Line(Protocol):
 
 
 class LineServer:
-    """One listening socket."""
+    """One line: listeners, terminals, and what happens between them and the units."""
 
-    def __init__(self, line: Line, *, now_ms: Callable[[], int], rtu: bool = False) -> None:
+    def __init__(
+        self,
+        line: Line,
+        *,
+        now_ms: Callable[[], int],
+        rtu: bool = False,
+        timing: Timing | None = None,
+        seed: str = "0",
+    ) -> None:
         self._line = line
         self._now_ms = now_ms
         self._rtu = rtu
+        self.timing = timing
+        self.noise = LineNoise(seed=seed)
+        self._wire = Wire(noise=self.noise, is_rtu=rtu, on_bad=self.bad_frame)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Transport] = set()
+        self._terminals: list[Terminal] = []
+        self.turns = Turns(self)
         #: frames thrown away because they could not be read
         self.bad_frames = 0
 
@@ -55,8 +71,18 @@ class LineServer:
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
+    def open_terminal(self, link: Path | None = None) -> str:
+        """Open a pseudo terminal that speaks RTU; return its path, or the link's that leads to it."""
+        assert self._rtu, "a terminal speaks RTU"
+        terminal = Terminal(self, link)
+        self._terminals.append(terminal)
+        return terminal.path
+
     async def stop(self) -> None:
         """Stop listening and drop every connection."""
+        for terminal in self._terminals:
+            terminal.close()
+        self._terminals.clear()
         if self._server is not None:
             self._server.close()
             for transport in list(self._connections):
@@ -72,6 +98,14 @@ class LineServer:
         """Forget a connection."""
         self._connections.discard(transport)
 
+    def set_noise(self, settings: Mapping[str, object], unit_id: int | None = None) -> None:
+        """
+        Change the noise of the line or of one unit by the names of `Noise`; nothing set means clean.
+
+        :raises ValueError: if a setting is unknown or out of bounds.
+        """
+        self.noise.set(noise_of(settings), unit_id)
+
     def respond(self, unit_id: int, pdu: bytes) -> bytes | None:
         """Return the response PDU, or None for silence."""
         now_ms = self._now_ms()
@@ -84,95 +118,83 @@ class LineServer:
         unit = self._line.unit(unit_id)
         return None if unit is None else answer(unit, pdu, now_ms)
 
+    def bad_frame(self) -> None:
+        """Let every unit note that a frame on the line was damaged."""
+        self.bad_frames += 1
+        for unit in self._line.units():
+            noted = getattr(unit, "crc_error_seen", None)
+            if noted is not None:
+                noted()
+
     @property
-    def ends_with_silence(self) -> bool:
-        """Return whether bytes that are no whole frame are void after a silence."""
+    def is_rtu(self) -> bool:
+        """Return whether frames carry a sum, and bytes that are no whole frame are void after a silence."""
         return self._rtu
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether answers come at once and whole."""
+        return self.timing is None and self.noise.is_clean
+
+    @property
+    def wire(self) -> Wire:
+        """Return what mishaps happen on."""
+        return self._wire
+
+    def take(self, data: bytearray) -> Taken:
+        """Take every whole frame from the front of `data`."""
+        taken = take_rtu(data) if self._rtu else take_tcp(data)
+        for _ in range(taken.bad):
+            if self._rtu:
+                self.bad_frame()
+            else:
+                self.bad_frames += 1
+        if len(data) > (RTU_BACKLOG_BYTES_MAX if self._rtu else BACKLOG_BYTES_MAX):
+            taken.foreign = True
+        return taken
 
     def consume(self, data: bytearray) -> bytes | None:
         """
         Take every whole frame from the front of `data` and return the answers, or None when the peer must be dropped.
+
+        Neither time nor noise: what a plain line does.
         """
-        return self._consume_rtu(data) if self._rtu else self._consume_tcp(data)
-
-    def _consume_tcp(self, data: bytearray) -> bytes | None:
+        taken = self.take(data)
+        if taken.foreign:
+            return None
         answers = bytearray()
-        while len(data) >= 8:
-            transaction, protocol, length, unit_id = struct.unpack_from(">HHHB", data)
-            if protocol != 0 or not 2 <= length <= ADU_BYTES_MAX - 6:
-                self.bad_frames += 1
-                return None
-            if len(data) < 6 + length:
-                break
-            pdu = bytes(data[7 : 6 + length])
-            del data[: 6 + length]
-            response = self.respond(unit_id, pdu)
+        respond = self.respond
+        for frame in taken.frames:
+            response = respond(frame.unit_id, frame.pdu)
             if response is not None:
-                answers += struct.pack(">HHHB", transaction, 0, len(response) + 1, unit_id) + response
+                answers += (
+                    rtu(frame.unit_id, response) if self._rtu else tcp(frame.transaction, frame.unit_id, response)
+                )
         return bytes(answers)
-
-    def _consume_rtu(self, data: bytearray) -> bytes:
-        answers = bytearray()
-        while len(data) >= 4:
-            size = _rtu_request_bytes(data)
-            if size is None:
-                break
-            frame = bytes(data[:size])
-            if size > len(data) or crc16(frame[:-2]).to_bytes(2, "little") != frame[-2:]:
-                if size > len(data) and len(data) < ADU_BYTES_MAX:
-                    break
-                self.bad_frames += 1
-                data.clear()
-                break
-            del data[:size]
-            response = self.respond(frame[0], frame[1:-2])
-            if response is not None:
-                body = frame[:1] + response
-                answers += body + crc16(body).to_bytes(2, "little")
-        return bytes(answers)
-
-
-def _rtu_request_bytes(data: bytearray) -> int | None:
-    """Return the length of the request at the front, None when more bytes are needed to know."""
-    function = data[1]
-    if function in _RTU_FIXED:
-        return _RTU_FIXED[function]
-    if function in _RTU_COUNTED:
-        at, overhead = _RTU_COUNTED[function]
-        return overhead + data[at] if len(data) > at else None
-    return len(data)
 
 
 class _Connection(asyncio.Protocol):
     def __init__(self, server: LineServer) -> None:
         self._server = server
-        self._data = bytearray()
+        self._channel: Channel | None = None
         self._transport: asyncio.Transport | None = None
-        self._silence: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._channel = Channel(self._server, transport.write)
         self._server.connected(transport)
         with suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._watch_silence(False)
+        if self._channel is not None:
+            self._channel.close()
         if self._transport is not None:
             self._server.disconnected(self._transport)
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
-        self._data += data
-        answers = self._server.consume(self._data)
-        if answers is None or len(self._data) > BACKLOG_BYTES_MAX:
+        assert self._channel is not None
+        if not self._channel.feed(data):
             self._transport.abort()
-        elif answers:
-            self._transport.write(answers)
-        self._watch_silence(bool(self._data) and self._server.ends_with_silence)
-
-    def _watch_silence(self, on: bool) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = asyncio.get_running_loop().call_later(GAP_S, self._data.clear) if on else None
