@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from firmware_sim import demo, devices
+from firmware_sim.rig import commands as rig
 from firmware_sim.scenarios import commands as scenarios
 
-COMMANDS = (devices, demo, scenarios)
+COMMANDS = (devices, demo, scenarios, rig)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
