@@ -1,0 +1,139 @@
+"""
+Our gateway beside ThingsBoard's and Node-RED, one after another on the same simulated outlets, in the same run.
+
+All poll the same 28 status registers of every outlet over Modbus TCP, and each sends what it makes of them through a
+Mosquitto of its own: ours decoded, from outlets that are all open, as samples (one a second per outlet); ThingsBoard's
+decoded, one request per value; Node-RED undecoded. A tap is a card that shows in a register; the clock stops when the
+opening frame is on the wire. Ours until then also verifies a signature, writes to disk and reads the outlet.
+
+`--part peers` is that comparison, `--part rtu` our exchanges on a serial line beside what the wire takes at least, and
+`--part box` eight lines of 32 on one core.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.bench.edge_box import measure_box
+from tests.bench.edge_ours import NAME, measured, running
+from tests.bench.edge_peers import NODE_RED, THINGSBOARD, node_red, thingsboard
+from tests.bench.edge_rtu import measure_rtu
+from tests.bench.edge_site import NotPossible, Outlets, Use, broker, folder, outlets, taps
+from tests.bench.figures import Figure, percentile
+
+_SETTLE_S = 4.0
+_SECONDS = 8.0
+_TAPS = 60
+_TAPS_SLOW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """So many outlets on so many ports, each polled so often."""
+
+    lines: int
+    units: int
+    period_ms: int
+
+    @property
+    def devices(self) -> int:
+        """How many outlets."""
+        return self.lines * self.units
+
+
+SIZES = (Size(1, 32, 100), Size(8, 32, 250), Size(8, 125, 1_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one gateway did at one size."""
+
+    registers_per_s: float
+    through_broker_per_s: float
+    use: Use
+    taps_ms: list[float]
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Registers polled for a second of CPU."""
+        return self.registers_per_s * self.use.seconds / max(self.use.cpu_s, 0.01)
+
+
+def _pause(chance: random.Random, size: Size) -> Callable[[], float]:
+    return lambda: 0.15 + chance.random() * size.period_ms / 1_000
+
+
+def _ours(size: Size, site: Outlets) -> Found:
+    with folder() as home, broker(home) as port, running(home, site, port, period_ms=size.period_ms) as ours:
+        ours.answer_taps()
+        found_ms = taps(site, NAME, ours.close, count=_TAPS, pause_s=_pause(random.Random(1), size))
+        ours.all_ended()
+        ours.open_all()
+        time.sleep(_SETTLE_S)
+        return Found(*measured(ours, site, _SECONDS), found_ms)
+
+
+def _peer(name: str, size: Size, site: Outlets) -> Found:
+    start = thingsboard if name == THINGSBOARD else node_red
+    with folder() as home, broker(home) as port, start(home, site, port, period_ms=size.period_ms) as peer:
+        time.sleep(_SETTLE_S)
+        registers, values, use = peer.measured(_SECONDS)
+        # a poller that is behind answers late, and each tap would wait for it
+        count = _TAPS if registers * size.period_ms / 1_000 > 0.8 * 28 * size.devices else _TAPS_SLOW
+        peer.listener.answers = True
+        pause = _pause(random.Random(1), size)
+        found_ms = taps(site, name, lambda line, unit: None, count=count, pause_s=pause)
+        return Found(registers, values, use, found_ms)
+
+
+def _figures(size: Size, found: dict[str, Found]) -> Iterator[Figure]:
+    asked = 28_000 * size.devices // size.period_ms
+    conditions = f"{size.devices} devices on {size.lines} ports, polled every {size.period_ms} ms ({asked} registers/s)"
+    at = f"{size.devices} devices"
+    ours = found[NAME]
+    for name, each in found.items():
+        own = f"{conditions}; {len(each.taps_ms)} taps"
+        beside = [(other, found[other]) for other in found if other != NAME] if name == NAME else [("", None)]
+        yield Figure(f"{name}: registers polled, {at}", each.registers_per_s, "/s", conditions=own)
+        yield Figure(f"{name}: polls, {at}", each.registers_per_s / 28, "/s", conditions=own)
+        kind = "samples" if each is ours else "values"
+        yield Figure(f"{name}: {kind} through the broker, {at}", each.through_broker_per_s, "/s", conditions=own)
+        yield Figure(f"{name}: CPU, {at}", 100 * each.use.cpu_s / each.use.seconds, "% of a core", conditions=own)
+        yield Figure(f"{name}: memory, {at}", each.use.rss_mib, "MiB", conditions=own)
+        for other, theirs in beside:
+            label = f"{name}: registers per CPU-second, {at}" + (f", beside {other.split(',')[0]}" if other else "")
+            reference = theirs.per_cpu_s if theirs else None
+            yield Figure(label, each.per_cpu_s, "/CPU-s", other, reference, own)
+        for share, word in ((0.5, "p50"), (0.99, "p99")):
+            yield Figure(
+                f"{name}: tap to opening frame, {at}, {word}", percentile(each.taps_ms, share), "ms", "", None, own
+            )
+
+
+def measure_peers() -> Iterator[Figure]:
+    """Yield the comparison, size by size."""
+    for size in SIZES:
+        found: dict[str, Found] = {}
+        with folder() as home, outlets(home, size.lines, size.units) as site:
+            found[NAME] = _ours(size, site)
+        for name in (NODE_RED, THINGSBOARD):
+            try:
+                with folder() as home, outlets(home, size.lines, size.units) as site:
+                    found[name] = _peer(name, size, site)
+            except NotPossible as error:
+                print(f"{name} is not measured with {size.devices} devices: {error}", flush=True)
+        yield from _figures(size, found)
+
+
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"peers": measure_peers, "rtu": measure_rtu, "box": measure_box}
+
+
+def measure_edge() -> Iterator[Figure]:
+    """Yield the figures of all parts, or of those that are asked for."""
+    wanted = os.environ.get("CAMPUSTAP_BENCH_PART", "")
+    for name in wanted.split(",") if wanted else list(PARTS):
+        if name not in PARTS:
+            raise SystemExit(f"edge has no part {name!r}; there are: {', '.join(PARTS)}")
+        yield from PARTS[name]()
