@@ -198,6 +198,8 @@ class Gateway:
             period_s=period_s,
             meter_period_s=self._config.meter_period_s,
             hot_period_s=line.hot_period_ms / 1000,
+            idle_period_s=line.idle_period_ms / 1000,
+            is_slow=line.is_slow and has_profile(register_map),
         )
 
     # -- running

@@ -35,6 +35,13 @@ class Line:
     flags_period_ms: int = 100
     #: how often the status of a unit is read while its water runs
     hot_period_ms: int = 400
+    #: how often it is read while no water runs and no flag calls for it
+    idle_period_ms: int = 5_000
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether each exchange counts, because there is a wire of some speed."""
+        return self.baud > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +144,7 @@ def _line(section: _Section) -> Line:
             timeout_ms=timeout_ms,
             flags_period_ms=section.number("flags_period_ms", 10, 60_000, 100),
             hot_period_ms=section.number("hot_period_ms", 10, 60_000, 400),
+            idle_period_ms=section.number("idle_period_ms", 10, 600_000, 5_000),
             baud=section.number("baud", 0, 1_000_000, 0),
             parity=section.choice("parity", ("N", "E", "O"), "E"),
         )
@@ -149,6 +157,7 @@ def _line(section: _Section) -> Line:
         timeout_ms=timeout_ms,
         flags_period_ms=section.number("flags_period_ms", 10, 60_000, 1_000),
         hot_period_ms=section.number("hot_period_ms", 10, 60_000, 2_000),
+        idle_period_ms=section.number("idle_period_ms", 10, 600_000, 60_000),
     )
 
 

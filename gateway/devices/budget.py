@@ -8,7 +8,7 @@ units, or when the second takes more than there is.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.config import Config, Line
 from gateway.devices.cards import watched_role
@@ -42,12 +42,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Periods:
-    """How often, in seconds. An open unit's flags come with its status, unless they are asked for more often."""
+    """How often, in seconds. The flags of an open unit of ours come with its status."""
 
     flags_s: float = 1.0
     hot_s: float = 2.0
     #: how often the status of an idle unit is read
-    idle_s: float = 5.0
+    idle_s: float = 60.0
     renewal_s: float = RENEWAL_S
     #: None leaves showers out
     shower_s: float | None = SHOWER_S
@@ -107,12 +107,26 @@ def device_load(asked: Asked, share_open: float, periods: Periods, *, baud: int,
 
 def budget_of(line: Line, maps: Collection[RegisterMap]) -> LineBudget | None:
     """Return what a line of these devices is expected to carry; None where nobody said how fast it is."""
-    if not line.baud:
+    if not line.is_slow:
         return None
-    periods = Periods(flags_s=line.flags_period_ms / 1_000, hot_s=line.hot_period_ms / 1_000)
+    periods = Periods(
+        flags_s=line.flags_period_ms / 1_000,
+        hot_s=line.hot_period_ms / 1_000,
+        idle_s=line.idle_period_ms / 1_000,
+    )
     bits = bits_per_character(line.parity)
     quarter, full = (
-        sum(device_load(asked_of(each), share, periods, baud=line.baud, bits=bits) for each in maps) for share in SHARES
+        sum(
+            device_load(
+                asked_of(each),
+                share,
+                replace(periods, has_flags_while_open=not has_profile(each)),
+                baud=line.baud,
+                bits=bits,
+            )
+            for each in maps
+        )
+        for share in SHARES
     )
     return LineBudget(
         line_id=line.line_id, devices=len(maps), quarter=quarter, full=full, warning=_warning(line, quarter, full)
@@ -132,7 +146,8 @@ def todo(line: Line) -> str:
     """Return what to do about a line that is overcommitted."""
     return (
         f"move devices to another line, raise its speed (now {line.baud} baud), or in [[lines]] raise "
-        f"flags_period_ms (now {line.flags_period_ms}) and hot_period_ms (now {line.hot_period_ms})"
+        f"flags_period_ms (now {line.flags_period_ms}), hot_period_ms (now {line.hot_period_ms}) "
+        f"and idle_period_ms (now {line.idle_period_ms})"
     )
 
 

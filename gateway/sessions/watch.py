@@ -53,10 +53,14 @@ class OutletWatch(DeviceController):
         period_s: float,
         meter_period_s: int,
         hot_period_s: float = HOT_PERIOD_S,
+        idle_period_s: float = IDLE_STATUS_PERIOD_S,
+        is_slow: bool = False,
     ) -> None:
         super().__init__(device_id, port, surroundings, memory, period_s)
         self._outlet = port
-        self._hot_period_s = hot_period_s
+        self._hot_period_s, self._idle_period_s = hot_period_s, idle_period_s
+        #: whether an open outlet's flags come with its status alone, because the line has no time for both
+        self._is_slow = is_slow
         self._meter_period_s = meter_period_s
         #: sessions that are not over, by the id the device knows; more than one only after trouble
         self.sessions = {session.session_u32: session for session in sessions}
@@ -80,7 +84,7 @@ class OutletWatch(DeviceController):
         """Return how long to wait until the next cycle: hardly at all while an end is near."""
         if any(session.state == State.CLOSING for session in self.sessions.values()) or self._closed_since is not None:
             return FAST_PERIOD_S
-        return self._period_s
+        return self._hot_period_s if self._is_slow and self.sessions else self._period_s
 
     # -- coming up
 
@@ -152,7 +156,7 @@ class OutletWatch(DeviceController):
             ended_here = "valve_open" not in flags
             if self._seen is not None or ended_here or now - self._looked_at >= self._hot_period_s or self._closing():
                 await self._look_at_session()
-        elif "valve_open" in flags or now - self._looked_at >= IDLE_STATUS_PERIOD_S or self._fault_changed(flags):
+        elif "valve_open" in flags or now - self._looked_at >= self._idle_period_s or self._fault_changed(flags):
             status = await self._read_status(Priority.FLAGS)
             if status.is_open:
                 log.error("open without a grant", extra={"device": self.device_id, "session": status.session_u32})

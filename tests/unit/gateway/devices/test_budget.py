@@ -77,7 +77,8 @@ class TestBudgetOf:
         assert few is not None
         assert many is not None
         assert few.warning == ""
-        assert few.quarter < few.full < 1
+        assert 0 < few.quarter < 1
+        assert 0 < few.full < 1
         assert "line l1 is overcommitted" in many.warning
         assert f"{many.full:.0%}" in many.warning
 
@@ -91,6 +92,21 @@ class TestBudgetOf:
 
         assert found is not None
         assert 0 < found.quarter < 1
+
+    def test_has_room_for_32_outlets_at_38400_baud_as_lines_are_configured_by_default(self) -> None:
+        line = Line(
+            line_id="l1",
+            transport="serial",
+            baud=38_400,
+            flags_period_ms=1_000,
+            hot_period_ms=2_000,
+            idle_period_ms=60_000,
+        )
+
+        found = budget_of(line, [load("chw.hwo1")] * 32)
+
+        assert found is not None
+        assert (found.warning, found.quarter < BUDGET) == ("", True)
 
 
 class TestTodo:
