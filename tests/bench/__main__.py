@@ -14,13 +14,19 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tests.bench.edge import measure_edge
 from tests.bench.figures import Figure
 from tests.bench.latency import measure_latency
 from tests.bench.ledger import measure_ledger
+from tests.bench.simulator_physics import measure_simulator_physics
+from tests.bench.starts import measure_starts
 
 BENCHES: dict[str, Callable[[], Iterable[Figure]]] = {
+    "edge": measure_edge,
     "latency": measure_latency,
     "ledger": measure_ledger,
+    "simulator_physics": measure_simulator_physics,
+    "starts": measure_starts,
 }
 
 _OUT = Path("build/bench.json")
