@@ -1,10 +1,13 @@
 """
 What breaks in the pipes and the wires of a site, by name, and how it reaches the devices.
 
-A device has to notice pipe faults by itself. Faults of its own bits that no pipe explains are held on as a broken part
-would. `sensor_unplugged` is what somebody does who wants water for nothing: the meter stands still and the tamper loop
-opens; `sensor_cut` leaves the loop closed, so that only the missing flow tells.
+A device has to notice pipe faults by itself, and feels its plugs and voltages. Faults of its own bits that nothing else
+explains are held on as a broken part would. `sensor_unplugged` is what somebody does who wants water for nothing: the
+meter stands still and the plug is felt to be gone; `sensor_cut` leaves the plug in: only the missing flow tells.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from firmware_sim.plant import Plant
 
@@ -20,13 +23,22 @@ PIPE_FAULTS: dict[str, str] = {
     "leak_closed": "",
     "burst_flow": "",
     "flow_sensor": "FLOW_SENSOR",
-    "sensor_unplugged": "TAMPER",
+    "sensor_unplugged": "",
     "sensor_cut": "",
     "temp_sensor": "",
     "over_temp": "",
     "reverse_flow": "",
-    "freeze": "FREEZE",
+    "freeze": "",
     "air": "",
+}
+
+#: what a device feels besides water: the change of its inputs while something is wrong, and when it is well again
+FELT: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "sensor_unplugged": ({"sensor_unplugged": True}, {"sensor_unplugged": False}),
+    "lid_open": ({"tamper": True}, {"tamper": False}),
+    "low_supply": ({"supply_mv": 17_000}, {"supply_mv": 24_000}),
+    "low_backup": ({"backup_mv": 2_000}, {"backup_mv": 3_300}),
+    "reader_offline": ({"reader_online": False}, {"reader_online": True}),
 }
 
 

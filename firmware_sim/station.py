@@ -1,10 +1,11 @@
 """Places on a line and what hangs there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from firmware_sim.access_reader import AccessReader
 from firmware_sim.device import Identity
+from firmware_sim.inputs import Inputs
 from firmware_sim.nvm import NonVolatile
 from firmware_sim.pdu import Unit
 from firmware_sim.water_outlet import WaterOutlet
@@ -26,6 +27,8 @@ class Station:
     power_back_at_ms: int = 0
     silent: bool = False
     temp_sensor_broken: bool = False
+    #: what it feels besides water and bus; stays what it is over a power cut
+    inputs: Inputs = field(default_factory=Inputs)
     #: how fast its clock runs wrong, and what of that is not a whole millisecond yet
     drift_ppm: float = 0.0
     drift_rest_ms: float = 0.0

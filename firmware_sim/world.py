@@ -6,6 +6,7 @@ power is only its memory file; giving power back builds it anew from there.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import numpy as np
 from firmware_sim.access_reader import AccessReader
 from firmware_sim.device import Identity, LogEntry
 from firmware_sim.mailbox import CODE, UID
-from firmware_sim.mishaps import PIPE_FAULTS, break_pipe
+from firmware_sim.mishaps import FELT, PIPE_FAULTS, break_pipe
 from firmware_sim.nvm import NonVolatile
-from firmware_sim.outlet_rules import BLOCKING
+from firmware_sim.panel import panel
 from firmware_sim.physics.kinds import Bools
 from firmware_sim.plant import plant_of
 from firmware_sim.station import SiteLine, Station
@@ -96,6 +97,7 @@ class World:
             now_ms=self.now_ms,
             unix_ms=self.now_ms + self._unix_offset_ms if station.has_clock_battery else None,
         )
+        station.device.inputs = station.inputs
         self._collect(station)
 
     def _collect(self, station: Station) -> None:
@@ -244,13 +246,13 @@ class World:
                 station.device.set_fault("CLOCK_UNSET", True)
 
     def set_fault(self, device_id: Any, fault: Any, on: bool) -> None:
-        """Break or mend something: a pipe fault in the plant, anything else as a fault bit held on."""
+        """Break or mend something: in the pipes, at what the device feels, or else as a fault bit held on."""
         station = self.station(device_id)
         device = self._powered(station)
         name = str(fault).lower()
         pipe_faults = PIPE_FAULTS if isinstance(device, WaterOutlet) else {}
-        if not device.fault_bit(name.upper()) and name not in pipe_faults:
-            known = ", ".join(sorted({*pipe_faults, *(bit.lower() for bit in device.map.bits["faults"])}))
+        if not device.fault_bit(name.upper()) and name not in pipe_faults and name not in FELT:
+            known = ", ".join(sorted({*pipe_faults, *FELT, *(bit.lower() for bit in device.map.bits["faults"])}))
             raise ControlRefused(f"no fault is called {fault!r}; there are {known}")
         if name in pipe_faults:
             if name == "temp_sensor":
@@ -258,10 +260,13 @@ class World:
             break_pipe(self.plant, station.fixture, name, on)
             if pipe_faults[name]:
                 device.force_fault(pipe_faults[name], on)
+        if name in FELT:
+            device.inputs = replace(device.inputs, **FELT[name][0 if on else 1])
         elif isinstance(device, AccessReader) and name == "fire_input":
             device.fire(self.now_ms, on)
-        else:
+        elif name not in pipe_faults:
             device.force_fault(name.upper(), on)
+        station.inputs = device.inputs
         self._collect(station)
 
     def state(self, device_id: Any = None) -> list[dict[str, Any]]:
@@ -275,6 +280,7 @@ class World:
         line = {"device": station.device_id, "kind": kind, "powered": device is not None, "silent": station.silent}
         if device is None:
             return line
+        front = panel(device, self.now_ms)
         line |= {
             "state": device.state.lower(),
             "faults": [name.lower() for name in device.fault_names()],
@@ -283,8 +289,9 @@ class World:
             "log_ack": device.log.acked,
             "mailbox_pending": any(box.pending for box in device.mailboxes.values()),
             "link_age_s": device.link_age_s(),
-            "display": str(device.io.get("disp_text", "")),
-            "lamp": _lamp(device),
+            "display": front.display,
+            "lamp": front.lamp,
+            "buzzer": front.buzzer,
         }
         if isinstance(device, AccessReader):
             grant = device.grant
@@ -308,14 +315,3 @@ class World:
             "close_reason": device.close_reason.lower(),
             "lease_left_ms": device.lease_left_ms(),
         }
-
-
-def _lamp(device: WaterOutlet | AccessReader) -> str:
-    """Return what the lamp shows: red for a fault, blue while water may run or a door is open, green when ready."""
-    if isinstance(device, WaterOutlet):
-        if any(device.faults & device.fault_bit(name) for name in BLOCKING):
-            return "red"
-        if device.valve_drive:
-            return "blue"
-        return "green" if device.state == "IDLE" else "amber"
-    return "red" if device.faults else "blue" if device.grant else "green"

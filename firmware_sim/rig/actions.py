@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from firmware_sim.mishaps import PIPE_FAULTS
+from firmware_sim.mishaps import FELT, PIPE_FAULTS
 
 _PLUG_PULLED_S = 5
 _TEXT_MAX = 208
 
 #: faults an installer meets and can look for
-FAULTS = tuple(name for name in PIPE_FAULTS if name not in ("sensor_unplugged",))
+FAULTS = tuple(name for name in {**PIPE_FAULTS, **FELT} if name != "sensor_unplugged")
 
 
 class NoSuchAction(Exception):

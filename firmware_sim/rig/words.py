@@ -107,6 +107,7 @@ TERMS: Mapping[str, tuple[str, str]] = {
     "reverse_flow": ("倒流", "reverse flow"),
     "tamper": ("被拆动", "tampered with"),
     "freeze": ("冻结", "frozen"),
+    "lid_open": ("盖板打开", "lid open"),
     "air": ("管中有空气", "air in the pipe"),
     "no_flow": ("无水流", "no flow"),
     "low_supply": ("供电不足", "low supply"),

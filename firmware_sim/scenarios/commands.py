@@ -65,6 +65,7 @@ def run(given: argparse.Namespace) -> int:
         stack = Stack(folder, seed, scenario.size, given.broker, given.database, supervise=True,
                       physics=scenario.physics)  # fmt: skip
         again = f"campustap-sim run {given.scenario} --seed {seed}"
+        again += "" if given.showers is None else f" --showers {given.showers}"
         try:
             result = play(scenario, seed, stack, console, is_live=not given.headless and console.is_terminal)
         except StackError as error:

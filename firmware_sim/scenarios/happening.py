@@ -78,7 +78,9 @@ class Fate:
                    if device["kind"] == "outlet" and line_id in (None, device["line_id"])]  # fmt: skip
         for device_id in devices:
             await self._ask(do="fault", device=device_id, fault="low_supply", on=True)
-        await asyncio.sleep(given["seconds"])
+        await asyncio.sleep(given["seconds"] / 2)
+        await self._ask(do="power_cut", **_where(given), seconds=_RESET_S)  # at the bottom, controllers restart
+        await asyncio.sleep(given["seconds"] / 2)
         for device_id in devices:
             await self._ask(do="fault", device=device_id, fault="low_supply", on=False)
 

@@ -139,7 +139,7 @@ class TestMouse:
 
             front(page, "valve", "closed")
             front(page, "sensor", "unplugged")
-            expect(page.locator("[data-is=faults]")).to_contain_text("tampered with", timeout=WAIT_MS)
+            expect(page.locator("[data-is=faults]")).to_contain_text("flow sensor broken", timeout=WAIT_MS)
             expect(page.get_by_role("status")).to_have_text("Done: Unplug the flow sensor")
         assert not devices.state()["valve_open"]
 
