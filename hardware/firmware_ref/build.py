@@ -23,15 +23,21 @@ class Built:
     program: Path
 
 
-def build(directory: Path, *, defines: Sequence[str] = (), sanitize: bool = False, target: str = "all") -> Built:
+def build(
+    directory: Path, *, defines: Sequence[str] = (), sanitize: bool = False, target: str = "all", quick: bool = False
+) -> Built:
     """
     Return the firmware built into a directory; `target` is all, library or program.
+
+    `quick` builds faster what runs slower.
 
     :raises BuildFailed: if the compiler or make objects, or is not there.
     """
     directory.mkdir(parents=True, exist_ok=True)
     command = ["make", "--silent", "--file", str(SOURCES / "Makefile"), f"BUILD={directory}"]
     command += [target, f"DEFINES={' '.join(f'-D{name}' for name in defines)}", f"SANITIZE={int(sanitize)}"]
+    if quick:
+        command.append("OPTIMIZE=-O0")
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_S_MAX)
     except FileNotFoundError as error:

@@ -23,7 +23,7 @@ def _library() -> Any:
 class LibmodbusPeer:
     """One connection, over TCP (host, port) or a serial line (path), to one unit."""
 
-    def __init__(self, where: tuple[str, int] | str, unit: int, *, baud: int = 9600) -> None:
+    def __init__(self, where: tuple[str, int] | str, unit: int, *, baud: int = 9600, timeout_s: int = 1) -> None:
         self._lib = _library()
         if isinstance(where, str):
             made = self._lib.modbus_new_rtu(where.encode(), baud, b"N", 8, 1)
@@ -32,7 +32,7 @@ class LibmodbusPeer:
         assert made, "libmodbus made no context"
         self._context = ctypes.c_void_p(made)
         self._lib.modbus_set_slave(self._context, unit)
-        self._lib.modbus_set_response_timeout(self._context, ctypes.c_uint32(1), ctypes.c_uint32(0))
+        self._lib.modbus_set_response_timeout(self._context, ctypes.c_uint32(timeout_s), ctypes.c_uint32(0))
         self._ask(self._lib.modbus_connect(self._context))
 
     def close(self) -> None:

@@ -181,23 +181,33 @@ static bool obey(struct bench *b)
     return true;
 }
 
+/* A host reads bytes late and a terminal has no speed, so silence on the line is only what passes while nothing waits to
+ * be read: `line_us` stands still meanwhile and catches up when no frame is under way. */
 static void serve(struct bench *b)
 {
     struct pollfd wait[2] = {{0, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+    uint64_t line_us = b->last_tick_us, looked_us = b->last_tick_us;
     uint8_t bytes[ADU_BYTES_MAX];
 
     wait[0].fd = b->tty;
     while (!stopping) {
         bool busy = b->device.rtu.in_len != 0 || b->device.rtu.out_len != 0;
         uint64_t now_us;
-        ssize_t got;
 
         poll(wait, 2, busy ? 1 : TICK_MS);
-        got = read(b->tty, bytes, sizeof bytes);
         now_us = clock_us(CLOCK_MONOTONIC);
-        for (ssize_t i = 0; i < got; i++)
-            rtu_byte(&b->device, bytes[i], now_us);
-        rtu_look(&b->device, now_us);
+        if (!busy)
+            line_us = now_us;
+        else if (wait[0].revents == 0)
+            line_us += now_us - looked_us;
+        looked_us = now_us;
+        if (wait[0].revents != 0) {
+            ssize_t got = read(b->tty, bytes, sizeof bytes);
+
+            for (ssize_t i = 0; i < got; i++)
+                rtu_byte(&b->device, bytes[i], line_us);
+        }
+        rtu_look(&b->device, line_us);
         if (wait[1].revents != 0 && !obey(b))
             wait[1].fd = -1;
         if (now_us - b->last_tick_us >= TICK_MS * 1000)

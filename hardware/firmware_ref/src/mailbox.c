@@ -39,7 +39,13 @@ uint16_t mailbox_post(struct hwo1 *d, uint16_t source, const uint8_t *uid, uint1
                              (len > PAYLOAD_BYTES_MAX || uid_len > UID_BYTES_MAX ? HWO1_MAILBOX_FLAGS_TRUNCATED : 0));
     item->uid_len = (uint8_t)(uid_len < UID_BYTES_MAX ? uid_len : UID_BYTES_MAX);
     item->len = (uint8_t)(len < PAYLOAD_BYTES_MAX ? len : PAYLOAD_BYTES_MAX);
+#ifdef SEEDED_FAULT_LONG_UID
+    item->uid_len = (uint8_t)uid_len;
+    for (uint16_t i = 0; i < uid_len; i++)
+        item->uid[i] = uid[i];
+#else
     memcpy(item->uid, uid, item->uid_len);
+#endif
     memcpy(item->payload, payload, item->len);
     m->dropped = false;
     return m->seq;

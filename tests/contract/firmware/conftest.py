@@ -9,12 +9,12 @@ from hardware.firmware_ref.host import load
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Return the library and the program."""
-    return build(tmp_path_factory.mktemp("firmware"))
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """Return the library, loaded."""
+    return load(build(tmp_path_factory.mktemp("firmware"), target="library").library)
 
 
 @pytest.fixture(scope="session")
-def library(built: Built) -> ctypes.CDLL:
-    """Return the library, loaded."""
-    return load(built.library)
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Return library and program that end at the first wrong memory access or undefined operation."""
+    return build(tmp_path_factory.mktemp("sanitized"), sanitize=True, quick=True)

@@ -24,7 +24,7 @@ MISTAKES = {
 class TestSeededFaults:
     @pytest.mark.parametrize("mistake", sorted(MISTAKES))
     def test_are_found_out(self, mistake: str, tmp_path: Path) -> None:
-        built = build(tmp_path, defines=[f"SEEDED_FAULT_{mistake}"], target="library")
+        built = build(tmp_path, defines=[f"SEEDED_FAULT_{mistake}"], target="library", quick=True)
         library = load(built.library)
         scenario = next(each for each in SCENARIOS if each.name == MISTAKES[mistake])
 
@@ -33,6 +33,6 @@ class TestSeededFaults:
         assert found is not None, f"{mistake} went unnoticed in {scenario.name}"
 
     def test_are_found_out_by_chance_too(self, tmp_path: Path) -> None:
-        library = load(build(tmp_path, defines=["SEEDED_FAULT_TOKEN_FORGOTTEN"], target="library").library)
+        library = load(build(tmp_path, defines=["SEEDED_FAULT_TOKEN_FORGOTTEN"], target="library", quick=True).library)
 
         assert any(difference(library, Chance(seed).steps(220), battery=seed % 3 != 0) for seed in range(16))
