@@ -1,4 +1,4 @@
-"""The `campustap` command: serve, worker, migrate, tenant seed, reconcile, gateway list, statement import."""
+"""The `campustap` command: serve, worker, migrate, tenant seed, reconcile, gateway list, statement import, stickers."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from backend import worker
 from backend.bootstrap import container
 from backend.bootstrap.plan import PlanMalformed
 from backend.bootstrap.seed import seed
-from backend.commands import brokers, gateways, receipts, statements
+from backend.commands import brokers, gateways, receipts, statements, stickers
 from backend.config import Config, ConfigError, load
 from backend.errors import BackendError
 from backend.migrations import runner
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     brokers.add_to(commands)
     receipts.add_to(commands)
     statements.add_to(commands)
+    stickers.add_to(commands)
     return parser
 
 
