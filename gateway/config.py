@@ -31,6 +31,8 @@ class Line:
     baud: int = 38_400
     parity: str = "E"
     timeout_ms: int = 400
+    #: how many requests of Modbus TCP may be under way at once, each to another unit; many boxes know only one
+    in_flight: int = 1
     #: how often the flags of a unit are read
     flags_period_ms: int = 100
     #: how often the status of a unit is read while its water runs
@@ -146,6 +148,7 @@ def _line(section: _Section) -> Line:
             hot_period_ms=section.number("hot_period_ms", 10, 60_000, 400),
             idle_period_ms=section.number("idle_period_ms", 10, 600_000, 5_000),
             baud=section.number("baud", 0, 1_000_000, 0),
+            in_flight=section.number("in_flight", 1, 16, 1),
             parity=section.choice("parity", ("N", "E", "O"), "E"),
         )
     return Line(

@@ -7,7 +7,7 @@ and at most one such unit is tried per second: the others must not pay for it.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
@@ -115,6 +115,8 @@ class Desk:
     busy_s: float = 0.0
     units: dict[int, UnitRecord] = field(default_factory=dict)
     _waiting: list[tuple[int, int, Request]] = field(default_factory=list)
+    #: requests whose turn came while their unit was still answering an earlier one
+    _held: dict[int, list[tuple[int, int, Request]]] = field(default_factory=dict)
     _number: int = 0
     _next_probe: float = 0.0
 
@@ -149,17 +151,26 @@ class Desk:
         step = min(record.failures - FAILURES_BEFORE_BACKOFF, len(BACKOFF_S) - 1)
         record.not_before = now + BACKOFF_S[step]
 
-    def take(self) -> Request | None:
-        """Return the request whose turn it is, None when none waits."""
+    def take(self, busy: Collection[int] = ()) -> Request | None:
+        """Return the request whose turn it is, None when none waits; requests to busy units wait for `release`."""
         while self._waiting:
-            request = heapq.heappop(self._waiting)[2]
+            entry = heapq.heappop(self._waiting)
+            request = entry[2]
             if request.answer.done():
                 continue  # whoever asked has gone
+            if request.unit in busy:
+                self._held.setdefault(request.unit, []).append(entry)
+                continue
             if request.is_wanted is not None and not request.is_wanted():
                 self.fail(request, NotTried(f"line {self.line_id} has other things to do"))
                 continue
             return request
         return None
+
+    def release(self, unit: int) -> None:
+        """Let the requests to a unit have their turn again."""
+        for entry in self._held.pop(unit, ()):
+            heapq.heappush(self._waiting, entry)
 
     def fail(self, request: Request, error: BusError) -> None:
         """Tell whoever asked that it came to nothing."""
@@ -205,5 +216,7 @@ class Desk:
 
     def give_up(self) -> None:
         """Tell everybody who still waits that the line is being closed."""
+        for unit in list(self._held):
+            self.release(unit)
         while (request := self.take()) is not None:
             self.fail(request, NotTried(f"line {self.line_id} is being closed"))

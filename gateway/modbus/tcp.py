@@ -1,5 +1,5 @@
 """
-Modbus TCP without a library: one connection, one request in flight, the next one sent as soon as an answer is in.
+Modbus TCP without a library: one connection, and the next request sent as soon as an answer is in.
 
 The library is what the other transports go through (`gateway.modbus.library`). Here it was most of the gateway's work,
 and Modbus TCP is seven bytes of header: see the decision "Own frames for Modbus TCP" and `make bench ONLY=edge`.
@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from pymodbus.pdu import ModbusPDU
@@ -171,8 +172,19 @@ class _Link(asyncio.Protocol):
         self._left = b""
 
 
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A request that is under way: its bytes, how often they were sent, and until when an answer is waited for."""
+
+    request: Request
+    pdu: bytes
+    sent: int = 0
+    deadline: float = 0.0
+    is_garbled: bool = False
+
+
 class TcpEngine:
-    """Sends what waits at the desk."""
+    """Sends what waits at the desk, one request after another or a few at once, never two to the same unit."""
 
     def __init__(self, line: Line, desk: Desk) -> None:
         self._line, self._desk = line, desk
@@ -181,15 +193,15 @@ class TcpEngine:
         self._connecting: asyncio.Task[None] | None = None
         self._next_connect = 0.0
         self._delay_s = RECONNECT_S_MIN
-        #: the request in flight, its bytes, and how often it has been sent
-        self._request: Request | None = None
-        self._pdu = b""
-        self._sent = 0
+        #: what is under way, by transaction, oldest first, and to which units
+        self._flights: dict[int, _Flight] = {}
+        self._units: set[int] = set()
         self._tid = 0
-        self._begun_at = self._deadline = 0.0
+        self._busy_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._is_garbled = False
         self._silent = 0
+        #: frames that leave together at the end of this turn of the loop
+        self._leaving: list[bytes] = []
 
     @property
     def connected(self) -> bool:
@@ -205,22 +217,20 @@ class TcpEngine:
         """Close the connection and tell whoever waits."""
         if self._connecting is not None:
             await end_tasks([self._connecting])
-        request, self._request = self._request, None
-        if request is not None:
-            self._desk.silent(request, "the line is being closed")
+        link, self._link = self._link, None
+        self._give_up_flights("the line is being closed")
         self._desk.give_up()
         if self._timer is not None:
             self._timer.cancel()
-        link, self._link = self._link, None
         if link is not None and link.transport is not None:
             link.transport.close()
 
     # -- sending
 
     def wake(self) -> None:
-        """Send the next request, if none is in flight."""
-        while self._request is None and self._connecting is None:
-            request = self._desk.take()
+        """Send what may be sent now."""
+        while self._connecting is None and len(self._flights) < self._line.in_flight:
+            request = self._desk.take(self._units)
             if request is None:
                 return
             if self._link is not None:
@@ -231,81 +241,104 @@ class TcpEngine:
                 self._connecting = self._loop.create_task(self._connect(request))
 
     def _begin(self, request: Request) -> None:
-        self._request, self._pdu, self._sent = request, request.call(Questions), 0
-        self._begun_at = self._loop.time()
-        self._send()
-
-    def _send(self) -> None:
-        assert self._request is not None
-        assert self._link is not None
-        self._tid = self._tid % 0xFFFF + 1
-        self._sent += 1
-        self._is_garbled = False
         now = self._loop.time()
-        self._deadline = now + (self._request.timeout_s or self._timeout_s)
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._arm(self._deadline)
-        transport = self._link.transport
-        if transport is not None:
-            transport.write(_HEADER.pack(self._tid, 0, len(self._pdu) + 1, self._request.unit) + self._pdu)
+        if not self._flights:
+            self._busy_since = now
+        self._units.add(request.unit)
+        self._send(_Flight(request, request.call(Questions)), now)
+
+    def _send(self, flight: _Flight, now: float) -> None:
+        self._tid = self._tid % 0xFFFF + 1
+        self._flights[self._tid] = flight
+        flight.sent += 1
+        flight.is_garbled = False
+        flight.deadline = now + (flight.request.timeout_s or self._timeout_s)
+        if self._timer is None or self._timer.when() > flight.deadline:
+            self._arm(flight.deadline)
+        frame = _HEADER.pack(self._tid, 0, len(flight.pdu) + 1, flight.request.unit) + flight.pdu
+        if self._line.in_flight == 1:
+            self._write(frame)
+            return
+        if not self._leaving:
+            self._loop.call_soon(self._flush)
+        self._leaving.append(frame)
+
+    def _flush(self) -> None:
+        frames, self._leaving = b"".join(self._leaving), []
+        self._write(frames)
+
+    def _write(self, data: bytes) -> None:
+        if self._link is not None and self._link.transport is not None:
+            self._link.transport.write(data)
 
     # -- hearing
 
     def heard(self, tid: int, unit: int, pdu: bytes) -> None:
         """Take in a frame; a late answer to an earlier request is nobody's."""
-        request = self._request
-        if request is None or tid != self._tid:
+        flight = self._flights.get(tid)
+        if flight is None:
             return
-        if unit != request.unit or pdu[0] & 0x7F != self._pdu[0]:
-            self.nonsense()
+        if unit != flight.request.unit or pdu[0] & 0x7F != flight.pdu[0]:
+            flight.is_garbled = True
             return
         try:
             answer = TcpAnswer(pdu)
         except (ValueError, IndexError, struct.error):
-            self.nonsense()
+            flight.is_garbled = True
             return
         self._silent = 0
-        self._end(request)
-        self._desk.answered(request, answer)
+        self._end(tid, flight)
+        self._desk.answered(flight.request, answer)
         self.wake()
 
     def nonsense(self) -> None:
-        """Note that bytes came that are no answer; the try goes on until its time is over."""
-        self._is_garbled = True
+        """Note that bytes came that are no answer; the tries under way go on until their time is over."""
+        for flight in self._flights.values():
+            flight.is_garbled = True
 
-    def _end(self, request: Request) -> None:
-        self._request = None
-        if self._is_garbled:
-            self._desk.garbled(request, 1)
-        self._desk.sent(self._begun_at, self._loop.time())
+    def _end(self, tid: int, flight: _Flight) -> None:
+        del self._flights[tid]
+        unit = flight.request.unit
+        self._units.discard(unit)
+        self._desk.release(unit)
+        if flight.is_garbled:
+            self._desk.garbled(flight.request, 1)
+        self._desk.requests += 1
+        if not self._flights:
+            self._desk.busy_s += self._loop.time() - self._busy_since
 
     def _arm(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._timed_out)
+        self._timer = self._loop.call_at(when, self._look_at_times)
 
-    def _timed_out(self) -> None:
+    def _look_at_times(self) -> None:
         self._timer = None
-        request = self._request
-        if request is None:
-            return  # armed again by the next request
-        if self._loop.time() < self._deadline:
-            self._arm(self._deadline)
-            return
-        if self._link is not None and self._link.has_part:
-            self._is_garbled = True
-            self._link.forget()
-        if self._sent < request.tries and self._link is not None:
-            self._desk.garbled(request, int(self._is_garbled))
-            self._send()
-            return
-        self._end(request)
-        self._silent += not request.is_look
-        self._desk.silent(request, f"no answer within {self._timeout_s * self._sent:.2g} s")
+        now = self._loop.time()
+        for tid, flight in list(self._flights.items()):
+            if now >= flight.deadline:
+                self._timed_out(tid, flight, now)
         if self._silent >= SILENT_MAX and self._link is not None and self._link.transport is not None:
+            self._silent = 0
             self._link.transport.abort()  # perhaps it is the connection that is dead
-        else:
-            self.wake()
+            return
+        if self._flights and self._timer is None:
+            self._arm(min(flight.deadline for flight in self._flights.values()))
+        self.wake()
+
+    def _timed_out(self, tid: int, flight: _Flight, now: float) -> None:
+        if self._link is not None and self._link.has_part:
+            flight.is_garbled = True
+            self._link.forget()
+        request = flight.request
+        if flight.sent < request.tries and self._link is not None:
+            self._desk.garbled(request, int(flight.is_garbled))
+            del self._flights[tid]
+            self._send(flight, now)
+            return
+        self._end(tid, flight)
+        self._silent += not request.is_look
+        self._desk.silent(request, f"no answer within {(request.timeout_s or self._timeout_s) * flight.sent:.2g} s")
 
     # -- the connection
 
@@ -336,12 +369,15 @@ class TcpEngine:
         self.wake()
 
     def lost(self, link: _Link, error: Exception | None) -> None:
-        """Note that a connection has ended; what was in flight is not known to have arrived."""
+        """Note that a connection has ended; what was under way is not known to have arrived."""
         if link is not self._link:
             return
         self._link = None
-        request = self._request
-        if request is not None:
-            self._end(request)
-            self._desk.silent(request, f"connection lost: {error or 'closed by the other side'}")
+        self._leaving.clear()
+        self._give_up_flights(f"connection lost: {error or 'closed by the other side'}")
         self.wake()
+
+    def _give_up_flights(self, why: str) -> None:
+        for tid, flight in list(self._flights.items()):
+            self._end(tid, flight)
+            self._desk.silent(flight.request, why)

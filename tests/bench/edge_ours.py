@@ -106,7 +106,7 @@ def _line(number: int, port: int | str, period_ms: int, baud: int) -> str:
     if baud:
         return table + f'transport = "serial"\npath = "{port}"\nbaud = {baud}\nparity = "N"\n'
     table += f'transport = "tcp"\nhost = "127.0.0.1"\nport = {port}\n'
-    return table + f"flags_period_ms = {period_ms}\nhot_period_ms = {period_ms}\n"
+    return table + f"flags_period_ms = {period_ms}\nhot_period_ms = {period_ms}\nin_flight = 8\n"
 
 
 @contextmanager
