@@ -1,4 +1,4 @@
-"""A serial line that flips bits, and loses, delays and repeats answers: loud failures, no wrong value, no wrong opening."""
+"""A serial line that flips bits, and loses, delays and repeats answers: loud failures, no wrong value or opening."""
 
 import asyncio
 import logging
