@@ -60,7 +60,7 @@ _COMMON: dict[str, Getter] = {
     "cfg_unlock": lambda device: 0,
     "snap_seq": lambda device: device.snap,
     "snap_end": lambda device: device.snap,
-    "state": lambda device: device.map.code("state", device.state),
+    "state": lambda device: code(device.map, "state", device.state),
     "faults": lambda device: device.faults,
     "link_age": lambda device: min(device.gap_ms // 1000, 0xFFFF),
     "log_head": lambda device: device.log.head,
@@ -98,6 +98,19 @@ _COMMON: dict[str, Getter] = {
     "res_passages": lambda device: device.last_result.pulses,
     "res_snap_seq": lambda device: device.last_result.snap_seq,
 }
+
+
+#: enumerations by label, turned round once per map; the map is kept so that its id stays its own
+_CODES: dict[tuple[int, str], tuple[RegisterMap, dict[str, int]]] = {}
+
+
+def code(register_map: RegisterMap, enum: str, label: str) -> int:
+    """Return the number of a label."""
+    known = _CODES.get((id(register_map), enum))
+    if known is None:
+        codes = {name: number for number, name in register_map.enums[enum].items()}
+        known = _CODES[id(register_map), enum] = (register_map, codes)
+    return known[1][label]
 
 
 def _coil(name: str) -> Getter:

@@ -6,6 +6,7 @@ Writes are checked completely and then applied completely; each ends in non-vola
 
 from collections.abc import Mapping, Sequence
 
+from firmware_sim.block_reads import block_read
 from firmware_sim.codec import Raw
 from firmware_sim.common_values import Getter, getters
 from firmware_sim.device_commands import CommandedDevice
@@ -58,7 +59,7 @@ class Device(CommandedDevice, Remembering):
 
     def stamp(self) -> tuple[int, int]:
         """Return what changes whenever a register other than a clock or a frame counter may have."""
-        timed = self.busy() or any(box.pending for box in self.mailboxes.values())
+        timed = self.busy() or self.mail_waits
         return self.version, self.now_ms if timed else self.gap_ms // 1000
 
     # registers ----------------------------------------------------------------------------------------------------
@@ -68,6 +69,9 @@ class Device(CommandedDevice, Remembering):
         command = self.map.block("cmd")
         if table == "holding" and command.address <= address and address + count <= command.address + command.words:
             return self.frame[address - command.address :][:count]
+        known = block_read(type(self), self.map, table, address, count)
+        if known is not None:
+            return known.words(self)
         return register_file(self.map).read(table, address, count, self._value)
 
     def write(self, table: str, address: int, values: Sequence[int], *, single: bool = False) -> None:

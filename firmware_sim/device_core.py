@@ -127,6 +127,8 @@ class DeviceCore:
         self.felt = QUIET
         self.self_test_until_ms: int | None = None
         self.reboot_wanted = False
+        #: whether a mailbox shows an item, which goes stale as time passes
+        self.mail_waits = False
         self.mailboxes = {
             prefix: Mailbox(
                 boot_id=self.boot_id,
@@ -197,6 +199,7 @@ class DeviceCore:
 
     def _mail_changed(self, prefix: str, item: Item | None) -> None:
         self.touch()
+        self.mail_waits = any(box.pending for box in self.mailboxes.values())
         if item is not None:
             self.presented(prefix, item)
 

@@ -84,6 +84,7 @@ class Mailbox:
     def withdraw(self, sequence: int) -> None:
         """Take an item back that was decided without the gateway."""
         self._items = deque(item for item in self._items if item.seq != sequence)
+        self._heard(None)
 
     def values(self, now_ms: int) -> dict[str, int | bytes]:
         """Return the shown item's points without their name prefix; all zero when nothing waits."""

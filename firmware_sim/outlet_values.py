@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from firmware_sim.common_values import Getter
+from firmware_sim.common_values import Getter, code
 from firmware_sim.outlet_state import ENERGY_UNITS_PER_WH, OutletState
 
 
@@ -12,7 +12,7 @@ def _session_id(outlet: OutletState) -> int:
 
 OUTLET_GETTERS: Mapping[str, Getter] = {
     "k_factor": lambda outlet: outlet.config["cfg_cal_k"],
-    "close_reason": lambda outlet: outlet.map.code("close_reason", outlet.close_reason),
+    "close_reason": lambda outlet: code(outlet.map, "close_reason", outlet.close_reason),
     "session_id": _session_id,
     "sess_pulses": lambda outlet: outlet.session_pulses() & 0xFFFFFFFF,
     "sess_volume": lambda outlet: outlet.volume_ml(outlet.session_pulses()) & 0xFFFFFFFF,

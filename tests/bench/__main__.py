@@ -18,6 +18,7 @@ from tests.bench.edge import measure_edge
 from tests.bench.figures import Figure
 from tests.bench.latency import measure_latency
 from tests.bench.ledger import measure_ledger
+from tests.bench.simulator_bus import measure_simulator_bus
 from tests.bench.simulator_physics import measure_simulator_physics
 from tests.bench.starts import measure_starts
 
@@ -25,6 +26,7 @@ BENCHES: dict[str, Callable[[], Iterable[Figure]]] = {
     "edge": measure_edge,
     "latency": measure_latency,
     "ledger": measure_ledger,
+    "simulator_bus": measure_simulator_bus,
     "simulator_physics": measure_simulator_physics,
     "starts": measure_starts,
 }
