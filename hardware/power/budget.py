@@ -1,0 +1,77 @@
+"""
+The voltage at the far end of a feed, and what its supply must deliver.
+
+Outlets hang on one pair of cores at equal distances. Worst case: the valves that are open are the farthest ones.
+"""
+
+from dataclasses import dataclass
+
+#: copper at 20 °C
+RESISTIVITY_OHM_MM2_PER_M = 0.0175
+#: 24 V less 15 %: what valve and controller still work at
+END_VOLTAGE_V_MIN = 20.4
+SUPPLY_RESERVE = 1.2
+OUTLETS_MAX = 16
+CORES_MM2 = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One supply with the outlets on its pair of cores."""
+
+    outlets: int
+    open_at_once: int
+    core_mm2: float
+    supply_w: float = 100.0
+    supply_v: float = 24.0
+    spacing_m: float = 3.0
+    idle_a: float = 0.040
+    valve_a: float = 0.250
+
+    def __post_init__(self) -> None:
+        if self.outlets < 1 or not 0 <= self.open_at_once <= self.outlets:
+            raise ValueError(f"of {self.outlets} outlets {self.open_at_once} cannot be open")
+        if min(self.core_mm2, self.supply_w, self.supply_v, self.spacing_m, self.idle_a, self.valve_a) <= 0:
+            raise ValueError("cross-section, supply, spacing and currents must be positive")
+
+
+def load_a(feed: Feed) -> float:
+    """Return what the supply delivers in the worst case, in amperes."""
+    return feed.outlets * feed.idle_a + feed.open_at_once * feed.valve_a
+
+
+def end_voltage_v(feed: Feed) -> float:
+    """Return the voltage at the farthest outlet, in volts; both cores of the pair count."""
+    segment_ohm = 2 * feed.spacing_m * RESISTIVITY_OHM_MM2_PER_M / feed.core_mm2
+    drop_v = 0.0
+    for beyond in range(1, feed.outlets + 1):  # outlets at and behind the far end of this segment
+        current_a = beyond * feed.idle_a + min(beyond, feed.open_at_once) * feed.valve_a
+        drop_v += current_a * segment_ohm
+    return feed.supply_v - drop_v
+
+
+def refusals(feed: Feed) -> list[str]:
+    """Return why a feed must not be built like this; nothing if it may."""
+    found = []
+    if feed.outlets > OUTLETS_MAX:
+        found.append(f"{feed.outlets} outlets on one feed: at most {OUTLETS_MAX}; make another feed")
+    end_v = end_voltage_v(feed)
+    if end_v < END_VOLTAGE_V_MIN:
+        found.append(
+            f"{end_v:.1f} V at the farthest outlet: at least {END_VOLTAGE_V_MIN} V is needed; {_thicker(feed)}"
+        )
+    available_a, needed_a = feed.supply_w / feed.supply_v, load_a(feed) * SUPPLY_RESERVE
+    if available_a < needed_a:
+        found.append(
+            f"the supply gives {available_a:.2f} A: {load_a(feed):.2f} A × {SUPPLY_RESERVE} = {needed_a:.2f} A "
+            f"are needed, {needed_a * feed.supply_v:.0f} W or more"
+        )
+    return found
+
+
+def _thicker(feed: Feed) -> str:
+    for core_mm2 in CORES_MM2:
+        drop_v = (feed.supply_v - end_voltage_v(feed)) * feed.core_mm2 / core_mm2
+        if core_mm2 > feed.core_mm2 and feed.supply_v - drop_v >= END_VOLTAGE_V_MIN:
+            return f"{core_mm2:g} mm² would do"
+    return "no usual core is thick enough: shorten or divide the feed"
