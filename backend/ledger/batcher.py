@@ -6,7 +6,7 @@ Requests that depend on each other (a hold and its capture) may be in one batch:
 
 On PostgreSQL two threads take turns: while one writes its batch, the other already decides the next on what the first
 will leave. If the first then fails, or another process wrote in between, the books' stamp shows it under the lock, and
-the second decides again.
+the second decides again. A third writes the lines of what the two have stored, and nobody waits for it.
 """
 
 import threading
@@ -19,11 +19,12 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from backend.db import Database
 from backend.errors import BackendError
 from backend.kit.clock import Clock
-from backend.ledger import repository, service
+from backend.ledger import listing, repository, service
 from backend.ledger.execution import finish, prepare
 from backend.ledger.memory import Memory
 from backend.ledger.rules import TransferRequest, TransferResult
@@ -34,6 +35,10 @@ Then = Callable[[Connection, Results], None]
 
 #: More than this many waiting requests are some seconds of work: who comes then had better come again later.
 WAITING_MAX = 20_000
+#: So many transfers without lines and the batches themselves must help.
+_UNLISTED_MAX = 50_000
+#: Few enough that a batch which needs the same pages or the processor is not kept waiting.
+_LISTED_AT_ONCE = 1_024
 
 
 class LedgerBusy(BackendError):
@@ -67,7 +72,10 @@ class Batcher:
         self._deciding, self._writing = threading.Lock(), threading.Lock()
         lanes = 1 if db.is_sqlite else 2  # SQLite reads for a write only as its one writer
         name = f"ledger-{tenant_id}"
-        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(lanes)]
+        works = [self._work] * lanes + ([] if db.is_sqlite else [self._list])
+        self._unlisted_max = listing.UNLISTED_MAX if db.is_sqlite else _UNLISTED_MAX
+        self._lists = threading.Event()
+        self._threads = [threading.Thread(target=work, name=name, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
 
@@ -100,6 +108,7 @@ class Batcher:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._lists.set()
         for thread in self._threads:
             thread.join()
 
@@ -119,12 +128,36 @@ class Batcher:
             batch = self._take()
             if not batch:
                 self._deciding.release()
-            elif self._tried(batch) is not None:
-                for submission in batch:  # one of them may be poison: alone, each gets what it deserves
-                    self._deciding.acquire()
-                    error = self._tried([submission])
-                    if error is not None:
-                        submission.future.set_exception(error)
+                continue
+            error = self._tried(batch, trusting=True)
+            if isinstance(error, IntegrityError):  # an id was there already
+                self._deciding.acquire()
+                error = self._tried(batch)
+            if error is not None:
+                self._each_alone(batch)
+
+    def _each_alone(self, batch: list[_Submission]) -> None:
+        """Execute submissions one by one: some are poison to their neighbors, and each gets what it deserves."""
+        for submission in batch:
+            self._deciding.acquire()
+            error = self._tried([submission])
+            if error is not None:
+                submission.future.set_exception(error)
+
+    def _list(self) -> None:
+        """Write lines, some at a time, whenever enough transfers have none."""
+        while True:
+            self._lists.wait()
+            self._lists.clear()
+            if self._closed:  # it was before we were called for the last time
+                return
+            left = listing.UNLISTED_MAX + 1
+            while left > listing.UNLISTED_MAX and not self._closed:
+                try:
+                    with self._db.write() as conn:
+                        left = listing.list_new(conn, self._tenant_id, _LISTED_AT_ONCE)
+                except DBAPIError:  # a lost database: the next batch will tell who waits, and call again
+                    break
 
     def _has_work(self) -> bool:
         """Return true as soon as something waits, and false at the end."""
@@ -145,7 +178,7 @@ class Batcher:
                     count += len(submission.requests)
         return batch
 
-    def _tried(self, batch: list[_Submission]) -> Exception | None:
+    def _tried(self, batch: list[_Submission], *, trusting: bool = False) -> Exception | None:
         """
         Execute submissions in one transaction and keep their promises, or return why none of it happened.
 
@@ -157,14 +190,17 @@ class Batcher:
                 decided.callback(self._deciding.release)
                 with self._db.write() as conn:
                     now = self._clock()
-                    prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now)
+                    prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now, trusting=trusting)
                     written.enter_context(self._writing)
                     before = repository.lock_writer(conn, self._tenant_id)
-                    if before.stamp != prepared.stamp_before:
-                        self._memory.check(before.stamp)
-                        prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now)
+                    if before.stamp == prepared.stamp_before:
+                        self._memory.confirm(before.last_number, before.credit_version, unsure=prepared.decision)
+                    else:
+                        repository.refresh(conn, self._tenant_id, self._memory, before)
+                        prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now, trusting=trusting)
                     decided.close()
-                    answers = _shares(batch, finish(conn, self._tenant_id, before, prepared))
+                    results = finish(conn, self._tenant_id, before, prepared, unlisted_max=self._unlisted_max)
+                    answers = _shares(batch, results)
                     for submission, answer in zip(batch, answers, strict=True):
                         if submission.then is not None:
                             submission.then(conn, answer)
@@ -173,6 +209,8 @@ class Batcher:
         with self._changed:
             self.batch_count += 1
             self.request_count += len(requests)
+        if before.last_number - before.listed_number > listing.UNLISTED_MAX:
+            self._lists.set()
         for submission, answer in zip(batch, answers, strict=True):
             submission.future.set_result(answer)
         return None

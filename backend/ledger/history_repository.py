@@ -1,17 +1,21 @@
-"""The SQL that tells what happened: statements of an account by the time things happened, transfers of a reference."""
+"""
+The SQL that tells what happened: statements of an account by the time things happened, transfers of a reference.
+
+The newest transfers may not have their lines yet (`listing`); they are few, and found by their numbers.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Subquery, and_, case, func, or_, select, union_all
 
-from backend.ledger.models import residues, transfers
+from backend.ledger.listing import POSTING
+from backend.ledger.models import lines, listings, residues, transfers
 from backend.ledger.repository import to_transfer
-from backend.ledger.rules import Transfer, TransferKind
+from backend.ledger.rules import Transfer
 
 _TRANSFER = [transfers.c[name] for name in Transfer.__struct_fields__]
-POSTING = (TransferKind.SINGLE.value, TransferKind.POST.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +26,48 @@ class Place:
     number: int
 
 
-def _before(place: Place) -> ColumnElement[bool]:
+def _listed(tenant_id: str) -> ScalarSelect[int]:
+    """Return how far the lines go: in the statement itself, so that it sees both as they were in one moment."""
+    number = select(listings.c.listed_number).where(listings.c.tenant_id == tenant_id).scalar_subquery()
+    return func.coalesce(number, 0)  # type: ignore[return-value]
+
+
+def _entries(tenant_id: str, account: str) -> list[Subquery]:
+    """Return an account's lines, written and not: when it happened, number, and what it credits (minus: debits)."""
+    posted = case((transfers.c.kind.in_(POSTING), transfers.c.amount_minor), else_=0)
+    sign = case((transfers.c.credit_account_id == account, 1), else_=-1)
+    written = select(lines.c.event_at, lines.c.number, lines.c.credit_minor).where(
+        lines.c.tenant_id == tenant_id, lines.c.account_id == account
+    )
+    unwritten = select(transfers.c.event_at, transfers.c.number, (sign * posted).label("credit_minor")).where(
+        transfers.c.tenant_id == tenant_id,
+        transfers.c.number > _listed(tenant_id),
+        or_(transfers.c.credit_account_id == account, transfers.c.debit_account_id == account),
+    )
+    return [written.subquery("written"), unwritten.subquery("unwritten")]
+
+
+def _during(
+    entries: Subquery, since: datetime | None, until: datetime | None, before: Place | None
+) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
+    if since is not None:
+        where.append(entries.c.event_at >= since)
+    if until is not None:
+        where.append(entries.c.event_at < until)
+    if before is not None:
+        where += [entries.c.event_at <= before.event_at, _before(entries, before)]
+    return where
+
+
+def _before(entries: Subquery, place: Place) -> ColumnElement[bool]:
     return or_(
-        transfers.c.event_at < place.event_at,
-        and_(transfers.c.event_at == place.event_at, transfers.c.number < place.number),
+        entries.c.event_at < place.event_at,
+        and_(entries.c.event_at == place.event_at, entries.c.number < place.number),
     )
 
 
-def lines(
+def statement_rows(
     conn: Connection,
     tenant_id: str,
     account: str,
@@ -38,54 +76,49 @@ def lines(
     since: datetime | None,
     until: datetime | None,
 ) -> list[tuple[int, Transfer]]:
-    """Return an account's transfers with their numbers, newest first; each side is read from its own index."""
-
-    def side(column: ColumnElement[str]) -> Select[tuple[object, ...]]:
-        query = select(transfers.c.number, *_TRANSFER).where(transfers.c.tenant_id == tenant_id, column == account)
-        if since is not None:
-            query = query.where(transfers.c.event_at >= since)
-        if until is not None:
-            query = query.where(transfers.c.event_at < until)
-        if before is not None:
-            query = query.where(transfers.c.event_at <= before.event_at, _before(before))
-        newest = query.order_by(transfers.c.event_at.desc(), transfers.c.number.desc()).limit(limit).subquery()
-        return select(newest)
-
-    both = union_all(side(transfers.c.debit_account_id), side(transfers.c.credit_account_id)).subquery()
-    found = conn.execute(select(both).order_by(both.c.event_at.desc(), both.c.number.desc()).limit(limit))
-    return [(row[0], to_transfer(row[1:])) for row in found]
+    """Return an account's transfers with their numbers, newest first."""
+    parts = []
+    for entries in _entries(tenant_id, account):  # each by itself, for its own index ends a page early
+        part = select(entries.c.event_at, entries.c.number).where(*_during(entries, since, until, before))
+        part = part.order_by(entries.c.event_at.desc(), entries.c.number.desc()).limit(limit)
+        parts.append(select(part.subquery()))
+    both = union_all(*parts).subquery("both")
+    newest = (
+        select(both.c.number).order_by(both.c.event_at.desc(), both.c.number.desc()).limit(limit).subquery("newest")
+    )
+    query = (
+        select(transfers.c.number, *_TRANSFER)
+        .select_from(newest.join(transfers, transfers.c.number == newest.c.number))
+        .where(transfers.c.tenant_id == tenant_id)
+        .order_by(transfers.c.event_at.desc(), transfers.c.number.desc())
+    )
+    return [(row[0], to_transfer(row[1:])) for row in conn.execute(query)]
 
 
 def credits_less_debits(
     conn: Connection, tenant_id: str, account: str, *, since: datetime | None, before: Place | None
 ) -> int:
     """Return what was credited less what was debited to an account, posted, from a time or a place on."""
-    total = 0
-    for column, sign in ((transfers.c.credit_account_id, 1), (transfers.c.debit_account_id, -1)):
-        query = select(func.coalesce(func.sum(transfers.c.amount_minor), 0)).where(
-            transfers.c.tenant_id == tenant_id, column == account, transfers.c.kind.in_(POSTING)
-        )
-        if since is not None:
-            query = query.where(transfers.c.event_at >= since)
+    parts = []
+    for entries in _entries(tenant_id, account):
+        where = _during(entries, since, None, None)
         if before is not None:
-            query = query.where(transfers.c.event_at >= before.event_at, ~_before(before))
-        total += sign * int(conn.execute(query).scalar_one())
-    return total
+            where += [entries.c.event_at >= before.event_at, ~_before(entries, before)]
+        parts.append(select(func.coalesce(func.sum(entries.c.credit_minor), 0)).where(*where).scalar_subquery())
+    written, unwritten = parts
+    return int(conn.execute(select(written + unwritten)).scalar_one())
 
 
 def turnover(conn: Connection, tenant_id: str, account: str, since: datetime, until: datetime) -> tuple[int, int]:
     """Return what was debited and what was credited to an account, posted, in a period."""
-    found = []
-    for column in (transfers.c.debit_account_id, transfers.c.credit_account_id):
-        query = select(func.coalesce(func.sum(transfers.c.amount_minor), 0)).where(
-            transfers.c.tenant_id == tenant_id,
-            column == account,
-            transfers.c.kind.in_(POSTING),
-            transfers.c.event_at >= since,
-            transfers.c.event_at < until,
-        )
-        found.append(int(conn.execute(query).scalar_one()))
-    return found[0], found[1]
+    parts = []
+    for entries in _entries(tenant_id, account):
+        minor = entries.c.credit_minor
+        debited, credited = case((minor < 0, -minor), else_=0), case((minor > 0, minor), else_=0)
+        figures = [func.coalesce(func.sum(side), 0) for side in (debited, credited)]
+        parts.append(select(*figures).where(*_during(entries, since, until, None)))
+    rows = conn.execute(union_all(*parts)).all()  # in one statement, so that no transfer is in both or in neither
+    return sum(int(row[0]) for row in rows), sum(int(row[1]) for row in rows)
 
 
 def hold_amounts(conn: Connection, tenant_id: str, ids: Collection[str]) -> dict[str, int]:

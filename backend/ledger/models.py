@@ -3,6 +3,9 @@ The ledger's tables. Transfers are only ever inserted; accounts carry running su
 
 A tenant's row in `books` is the door all its writers queue at, and knows how far the numbering, the expiry and the
 verification have come, so that none of them reads history again.
+
+What makes writing dear is finding a place in an index for a key that comes at random. So a transfer has the keys that
+guard it and those that come in order; its lines on its two accounts are written later, many at once (`listing`).
 """
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, String, Table, text
@@ -29,6 +32,8 @@ books = Table(
     Column("expired_to", UtcDateTime, nullable=False),
     #: Left anew by each writer that changes accounts: who finds his own knows that nobody wrote since.
     Column("stamp", String(16), nullable=False),
+    #: Raised with each change to a credit limit: what else changes an account is told by a transfer.
+    Column("credit_version", BigInteger, nullable=False),
     #: Up to this transfer the checkpoints are what the transfers add up to.
     Column("verified_number", BigInteger, nullable=False),
 )
@@ -54,7 +59,7 @@ accounts = Table(
     ),
     CheckConstraint("normal_side IN ('debit', 'credit') AND credit_limit_minor >= 0", name="rule"),
     #: Room in each page, so that a changed row stays in it and its index entry needs no second one.
-    postgresql_with={"fillfactor": 60},
+    postgresql_with={"fillfactor": 80},
 )
 
 transfers = Table(
@@ -93,9 +98,28 @@ transfers = Table(
         postgresql_where=text("expires_at IS NOT NULL"),
     ),
     Index("uq_ledger_transfers_number", "tenant_id", "number", unique=True),
-    Index("ix_ledger_transfers_debit", "debit_account_id", "tenant_id", "event_at"),
-    Index("ix_ledger_transfers_credit", "credit_account_id", "tenant_id", "event_at"),
     Index("ix_ledger_transfers_reference", "reference", "tenant_id"),
+)
+
+#: A transfer's place in the statement of each of its accounts. Those of the newest transfers are still missing.
+lines = Table(
+    "ledger_lines",
+    metadata,
+    Column("tenant_id", _key(64), primary_key=True),
+    Column("account_id", _key(160), primary_key=True),
+    Column("event_at", UtcDateTime, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    #: What it posts: plus is a credit, minus a debit; zero for what only holds or releases.
+    Column("credit_minor", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: The lines of a tenant's transfers are there up to this one.
+listings = Table(
+    "ledger_listings",
+    metadata,
+    Column("tenant_id", _key(64), primary_key=True),
+    Column("listed_number", BigInteger, nullable=False),
 )
 
 #: What each reference left on an account that clears; a row goes when it is even. So this is the list of what is not.

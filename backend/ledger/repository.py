@@ -14,10 +14,11 @@ from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.db.insert import insert_once
+from backend.db.rowset import insert_rows, run_each
 from backend.kit.clock import epoch_ms, from_epoch_ms
 from backend.ledger.memory import Memory
 from backend.ledger.models import accounts, books, transfers
-from backend.ledger.repository_statements import LEFT, MOVED, MOVING, NEW, WANTED, statements
+from backend.ledger.repository_statements import LEFT, MOVE_ONE, MOVED, NEW, WANTED, statements
 from backend.ledger.rules import Account, Decision, Rows, Transfer, TransferKind, TransferRequest
 
 _LONG_AGO = from_epoch_ms(0)
@@ -32,6 +33,9 @@ class Books:
     last_number: int
     expired_to: datetime
     stamp: str
+    credit_version: int
+    #: Up to this transfer the lines are written; as it was when the lock was asked for.
+    listed_number: int
 
 
 def lock_writer(conn: Connection, tenant_id: str) -> Books:
@@ -43,16 +47,22 @@ def lock_writer(conn: Connection, tenant_id: str) -> Books:
     query = statements(conn.dialect.name)["books"]
     found = conn.execute(query, {"tenant": tenant_id}).one_or_none()
     if found is None:
-        first = {"tenant_id": tenant_id, "last_number": 0, "expired_to": _LONG_AGO, "verified_number": 0, "stamp": ""}
-        insert_once(conn, books, first)
+        first = {"tenant_id": tenant_id, "last_number": 0, "expired_to": _LONG_AGO, "verified_number": 0}
+        insert_once(conn, books, {**first, "stamp": "", "credit_version": 0})
         found = conn.execute(query, {"tenant": tenant_id}).one()
     return Books(*found)
 
 
 def set_books(conn: Connection, tenant_id: str, after: Books) -> None:
     """Store how far the books have come. The lock is held."""
-    given = {"new_last_number": after.last_number, "new_expired_to": after.expired_to, "new_stamp": after.stamp}
-    conn.execute(statements(conn.dialect.name)["set books"], {"tenant": tenant_id, **given})
+    given = {
+        "tenant": tenant_id,
+        "new_last_number": after.last_number,
+        "new_expired_to": after.expired_to,
+        "new_stamp": after.stamp,
+        "new_credit_version": after.credit_version,
+    }
+    conn.execute(statements(conn.dialect.name)["set books"], given)
 
 
 def stamped(before: Books) -> Books:
@@ -73,18 +83,35 @@ def load_accounts(conn: Connection, tenant_id: str, ids: Collection[str]) -> dic
     return {row[0]: Account(*row) for row in _load(conn, "accounts", tenant_id, ids)}
 
 
-def load_rows(conn: Connection, tenant_id: str, requests: Sequence[TransferRequest], memory: Memory) -> Rows:
-    """Return every stored row that deciding these requests reads; what is in memory is not read again."""
-    holds = {request.pending_id for request in requests if request.pending_id is not None}
-    wanted = {request.transfer_id for request in requests} | holds
-    stored = {key: hold for key in holds if (hold := memory.holds.get(key)) is not None}
-    stored |= {key: memory.made[key] for key in wanted & memory.made.keys()}
-    resolutions = {key: memory.resolutions[key] for key in holds & memory.resolutions.keys()}
-    for row in _load(conn, "transfers", tenant_id, wanted - stored.keys()):
+def load_transfers(
+    conn: Connection, tenant_id: str, ids: Collection[str]
+) -> tuple[dict[str, Transfer], dict[str, str]]:
+    """Return the transfers with these ids that exist, by id, and what resolved those of them that are holds."""
+    stored, resolutions = {}, {}
+    for row in _load(conn, "transfers", tenant_id, ids):
         transfer = to_transfer(row)
         stored[transfer.transfer_id] = transfer
         if row[-1] is not None:
             resolutions[transfer.transfer_id] = row[-1]
+    return stored, resolutions
+
+
+def load_rows(
+    conn: Connection, tenant_id: str, requests: Sequence[TransferRequest], memory: Memory, *, trusting: bool
+) -> Rows:
+    """
+    Return every stored row that deciding these requests reads; what is in memory is not read again.
+
+    Trusting that the requests are new spares looking for transfers with their ids.
+    """
+    holds = {request.pending_id for request in requests if request.pending_id is not None}
+    ids = {request.transfer_id for request in requests}
+    stored = {key: hold for key in holds if (hold := memory.holds.get(key)) is not None}
+    stored |= {key: memory.made[key] for key in (ids | holds) & memory.made.keys()}
+    resolutions = {key: memory.resolutions[key] for key in holds & memory.resolutions.keys()}
+    more, resolved = load_transfers(conn, tenant_id, (holds if trusting else ids | holds) - stored.keys())
+    stored |= more
+    resolutions |= resolved
     touched = {request.debit_account_id for request in requests}
     touched.update([request.credit_account_id for request in requests])
     for hold in stored.values():
@@ -93,6 +120,15 @@ def load_rows(conn: Connection, tenant_id: str, requests: Sequence[TransferReque
     touched.discard("")
     known = {key: account for key in touched if (account := memory.accounts.get(key)) is not None}
     return Rows(known | load_accounts(conn, tenant_id, touched - known.keys()), stored, resolutions)
+
+
+def refresh(conn: Connection, tenant_id: str, memory: Memory, before: Books) -> None:
+    """Let a memory go on as one of these books, whoever wrote since its last batch. The lock is held."""
+
+    def moved_since(number: int) -> Sequence[Any]:
+        return conn.execute(statements(conn.dialect.name)["moved since"], {"tenant": tenant_id, "number": number}).all()
+
+    memory.check(before.stamp, before.last_number, before.credit_version, moved_since)
 
 
 def to_transfer(row: Sequence[Any]) -> Transfer:
@@ -131,35 +167,36 @@ def store(conn: Connection, tenant_id: str, before: Books, known: Rows, decision
     """Insert a decision's transfers, number them, and set the sums of the accounts they moved. The lock is held."""
     if not decision.transfers:
         return
-    dialect = conn.dialect.name
-    rows = _rows(decision.transfers, before.last_number)
-    conn.execute(statements(dialect)["insert"], {"tenant": tenant_id, **NEW.given(dialect, rows)})
+    rows = _rows(tenant_id, decision.transfers, before.last_number)
+    insert_rows(conn, transfers, NEW, rows)
     open_accounts(conn, tenant_id, [one for one in decision.accounts if one.account_id not in known.accounts])
     _move(conn, tenant_id, [one for one in decision.accounts if one.account_id in known.accounts])
     earliest = min((one.expires_at for one in decision.transfers if one.expires_at is not None), default=None)
     expired_to = before.expired_to
     if earliest is not None and epoch_ms(earliest) <= epoch_ms(expired_to):
         expired_to = from_epoch_ms(epoch_ms(earliest) - 1)
-    set_books(conn, tenant_id, Books(before.last_number + len(rows), expired_to, stamp))
+    reached = before.last_number + len(rows)
+    set_books(conn, tenant_id, replace(before, last_number=reached, expired_to=expired_to, stamp=stamp))
 
 
 def _move(conn: Connection, tenant_id: str, moved: Sequence[Account]) -> None:
-    dialect = conn.dialect.name
-    rows = [
-        (a.account_id, a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, a.version) for a in moved
-    ]
-    if dialect == "postgresql":
-        done = conn.execute(statements(dialect)["move"], {"tenant": tenant_id, **MOVED.given(dialect, rows)})
-    elif rows:  # SQLite cannot be told to look accounts up by the rows given: it would try all with all
-        names = ("moved_account_id", *(f"new_{name}" for name in MOVING))
-        many = [{"tenant": tenant_id, **dict(zip(names, row, strict=True))} for row in rows]
-        done = conn.execute(statements(dialect)["move one"], many)
+    if conn.dialect.name == "postgresql":
+        rows = [(one.account_id, *_sums(one)) for one in moved]
+        given = MOVED.given("postgresql", rows)
+        done = conn.execute(statements("postgresql")["move"], {"tenant": tenant_id, **given}).rowcount
+    elif moved:  # SQLite cannot be told to look accounts up by the rows given: it would try all with all
+        each = [(*_sums(one), tenant_id, one.account_id) for one in moved]
+        done = run_each(conn, statements("sqlite")["move one"], MOVE_ONE, each)
     else:
         return
-    assert done.rowcount == len(moved), "an account went away under the writer's lock"
+    assert done == len(moved), "an account went away under the writer's lock"
 
 
-def _rows(made: Sequence[Transfer], last_number: int) -> list[tuple[str | int | None, ...]]:
+def _sums(one: Account) -> tuple[int, int, int, int, int]:
+    return one.debits_pending, one.debits_posted, one.credits_pending, one.credits_posted, one.version
+
+
+def _rows(tenant_id: str, made: Sequence[Transfer], last_number: int) -> list[tuple[str | int | None, ...]]:
     millis: dict[datetime | None, int | None] = {None: None}  # a batch has few times, and counting them is slow
     for one in made:
         for moment in (one.event_at, one.recorded_at, one.expires_at):
@@ -167,8 +204,9 @@ def _rows(made: Sequence[Transfer], last_number: int) -> list[tuple[str | int | 
                 millis[moment] = epoch_ms(moment)
     return [
         (
-            number,
+            tenant_id,
             one.transfer_id,
+            number,
             one.kind.value,
             one.debit_account_id,
             one.credit_account_id,

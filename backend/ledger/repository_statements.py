@@ -3,27 +3,23 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, delete, insert, select, true, tuple_, update
+from sqlalchemy import BindParameter, and_, bindparam, delete, func, select, true, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.db import UtcDateTime
 from backend.db.rowset import TEXT, WHOLE, Rowset
-from backend.ledger.models import accounts, books, residues, transfers
+from backend.ledger.models import accounts, books, listings, residues, transfers
 from backend.ledger.rules import Account, Transfer
 
 ACCOUNT = tuple(accounts.c[name] for name in Account.__struct_fields__)
 MOVING = ("debits_pending", "debits_posted", "credits_pending", "credits_posted", "version")
 TRANSFER = tuple(transfers.c[name] for name in Transfer.__struct_fields__)
-_TIMES = ("expires_at", "event_at", "recorded_at")
+#: The columns of a new transfer, in the order of the table.
+NEW = (*(column.name for column in transfers.columns),)
 WANTED = Rowset("wanted", {"key": TEXT})
-NEW = Rowset(
-    "new",
-    {
-        name: WHOLE if name in ("number", "amount_minor", *_TIMES) else TEXT
-        for name in ("number", *Transfer.__struct_fields__)
-    },
-)
 MOVED = Rowset("moved", {"account_id": TEXT} | dict.fromkeys(MOVING, WHOLE))
+#: The parameters of "move one", in their order.
+MOVE_ONE = (*(f"new_{name}" for name in MOVING), "tenant", "moved_account_id")
 LEFT = Rowset("left", {"account_id": TEXT, "reference": TEXT, "residue_minor": WHOLE})
 
 
@@ -34,7 +30,6 @@ _resolution = transfers.alias("resolution")
 def statements(dialect: str) -> dict[str, Any]:
     """Return the batch's statements; building them takes longer than running them."""
     wanted = WANTED.table(dialect)
-    new = NEW.table(dialect)
     moved = MOVED.table(dialect)
     tenant: BindParameter[str] = bindparam("tenant", type_=TEXT)
     left = LEFT.table(dialect)
@@ -43,11 +38,14 @@ def statements(dialect: str) -> dict[str, Any]:
         ["tenant_id", *LEFT.columns],
         select(tenant.label("tenant_id"), *(left.c[name] for name in LEFT.columns)).where(true()),
     )
+    listed = select(listings.c.listed_number).where(listings.c.tenant_id == tenant).scalar_subquery()
     of_hold = and_(
         _resolution.c.tenant_id == transfers.c.tenant_id, _resolution.c.pending_id == transfers.c.transfer_id
     )
     return {
-        "books": select(books.c.last_number, books.c.expired_to, books.c.stamp)
+        "books": select(
+            books.c.last_number, books.c.expired_to, books.c.stamp, books.c.credit_version, func.coalesce(listed, 0)
+        )
         .where(books.c.tenant_id == tenant)
         .with_for_update(),
         "set books": update(books)
@@ -56,6 +54,7 @@ def statements(dialect: str) -> dict[str, Any]:
             last_number=bindparam("new_last_number"),
             expired_to=bindparam("new_expired_to", type_=UtcDateTime()),
             stamp=bindparam("new_stamp"),
+            credit_version=bindparam("new_credit_version"),
         ),
         "accounts": select(*ACCOUNT).where(
             accounts.c.tenant_id == tenant, accounts.c.account_id.in_(select(wanted.c.key))
@@ -63,10 +62,9 @@ def statements(dialect: str) -> dict[str, Any]:
         "transfers": select(*TRANSFER, _resolution.c.transfer_id.label("resolved_by"))
         .select_from(transfers.outerjoin(_resolution, of_hold))
         .where(transfers.c.tenant_id == tenant, transfers.c.transfer_id.in_(select(wanted.c.key))),
-        "insert": insert(transfers).from_select(
-            ["tenant_id", *NEW.columns],
-            select(tenant.label("tenant_id"), *(new.c[name] for name in NEW.columns)),
-        ),
+        "moved since": select(
+            transfers.c.debit_account_id, transfers.c.credit_account_id, transfers.c.pending_id
+        ).where(transfers.c.tenant_id == tenant, transfers.c.number > bindparam("number", type_=WHOLE)),
         "move": update(accounts)
         .values({name: moved.c[name] for name in MOVING})
         .where(accounts.c.tenant_id == tenant, accounts.c.account_id == moved.c.account_id),

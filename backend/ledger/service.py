@@ -101,7 +101,7 @@ def execute(
         return []
     memory = Memory() if memory is None else memory
     before = repository.lock_writer(conn, tenant_id)
-    memory.check(before.stamp)
+    repository.refresh(conn, tenant_id, memory, before)
     return finish(conn, tenant_id, before, prepare(conn, tenant_id, requests, memory, now=now))
 
 
@@ -164,6 +164,7 @@ def set_credit_limit(
     if found is None:
         repository.open_accounts(conn, tenant_id, [there])
     credit.set_limit(conn, tenant_id, account_id, there.version + 1, limit_minor, set_by, reason, now)
+    books = replace(books, credit_version=books.credit_version + 1)
     repository.set_books(conn, tenant_id, repository.stamped(books))
 
 
@@ -183,7 +184,7 @@ def statement(
     The page after a line begins `before` that line's `place`. A period is from `since` up to, not including, `until`.
     Each line's balance counts down from the present one, so a far page costs a sum over what came after it.
     """
-    rows = history.lines(conn, tenant_id, account_id, limit, before, since, until)
+    rows = history.statement_rows(conn, tenant_id, account_id, limit, before, since, until)
     holds = history.hold_amounts(conn, tenant_id, [row.pending_id for _, row in rows if row.pending_id])
     later = 0
     if before is not None or until is not None:

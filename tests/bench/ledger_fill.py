@@ -5,6 +5,7 @@ from sqlalchemy import Connection, text
 from backend.bootstrap.tables import load_tables
 from backend.db import open_database
 from backend.ledger import service
+from backend.ledger.listing import list_new
 from backend.ledger.models import transfers
 
 _RICH_MINOR = 10**9
@@ -35,9 +36,10 @@ def fill(url: str, tenant_id: str, *, accounts: int, history: int) -> None:
         _fill_history(conn, series, tenant_id, accounts, history)
         for index in transfers.indexes:
             index.create(conn)
+        _fill_lines(conn, tenant_id, history)
     if not database.is_sqlite:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.execute(text("VACUUM ANALYZE ledger_accounts, ledger_transfers"))
+            conn.execute(text("VACUUM ANALYZE ledger_accounts, ledger_transfers, ledger_lines"))
             conn.execute(text("CHECKPOINT"))
     database.engine.dispose()
 
@@ -74,3 +76,8 @@ def _fill_history(conn: Connection, series: str, tenant_id: str, accounts: int, 
         )
     number = "UPDATE ledger_books SET last_number = :last, stamp = '' WHERE tenant_id = :tenant"
     conn.execute(text(number), {"tenant": tenant_id, "last": max(last, count)})
+
+
+def _fill_lines(conn: Connection, tenant_id: str, count: int) -> None:
+    while list_new(conn, tenant_id, max(count, 1)):
+        pass

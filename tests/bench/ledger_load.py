@@ -68,7 +68,7 @@ class Traffic:
 
 def opened(url: str, synchronous: str) -> Database:
     """Return the database with a pool as small as one writer needs."""
-    database = open_database(url, pool_size=2)
+    database = open_database(url, pool_size=3)
     if database.is_sqlite:
         event.listen(
             database.engine, "connect", lambda raw, _record: raw.execute(f"PRAGMA synchronous={synchronous}").close()

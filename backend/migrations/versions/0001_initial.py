@@ -395,7 +395,7 @@ def upgrade() -> None:
             name=op.f("ck_ledger_accounts_sums"),
         ),
         sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_ledger_accounts")),
-        postgresql_with={"fillfactor": 60},
+        postgresql_with={"fillfactor": 80},
     )
     op.create_table(
         "ledger_books",
@@ -407,6 +407,7 @@ def upgrade() -> None:
         sa.Column("last_number", sa.BigInteger(), nullable=False),
         sa.Column("expired_to", UtcDateTime(), nullable=False),
         sa.Column("stamp", sa.String(length=16), nullable=False),
+        sa.Column("credit_version", sa.BigInteger(), nullable=False),
         sa.Column("verified_number", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_books")),
     )
@@ -447,6 +448,34 @@ def upgrade() -> None:
         sa.Column("set_at", UtcDateTime(), nullable=False),
         sa.CheckConstraint("credit_limit_minor >= 0", name=op.f("ck_ledger_credit_limits_limit")),
         sa.PrimaryKeyConstraint("tenant_id", "account_id", "version", name=op.f("pk_ledger_credit_limits")),
+    )
+    op.create_table(
+        "ledger_lines",
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id",
+            sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("event_at", UtcDateTime(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("credit_minor", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "account_id", "event_at", "number", name=op.f("pk_ledger_lines")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "ledger_listings",
+        sa.Column(
+            "tenant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("listed_number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_listings")),
     )
     op.create_table(
         "ledger_residues",
@@ -516,10 +545,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "transfer_id", name=op.f("pk_ledger_transfers")),
     )
     with op.batch_alter_table("ledger_transfers", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_ledger_transfers_credit", ["credit_account_id", "tenant_id", "event_at"], unique=False
-        )
-        batch_op.create_index("ix_ledger_transfers_debit", ["debit_account_id", "tenant_id", "event_at"], unique=False)
         batch_op.create_index(
             "ix_ledger_transfers_expires_at",
             ["tenant_id", "expires_at"],
@@ -1327,11 +1352,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("expires_at IS NOT NULL"),
             postgresql_where=sa.text("expires_at IS NOT NULL"),
         )
-        batch_op.drop_index("ix_ledger_transfers_debit")
-        batch_op.drop_index("ix_ledger_transfers_credit")
 
     op.drop_table("ledger_transfers")
     op.drop_table("ledger_residues")
+    op.drop_table("ledger_listings")
+    op.drop_table("ledger_lines")
     op.drop_table("ledger_credit_limits")
     op.drop_table("ledger_checkpoints")
     op.drop_table("ledger_books")

@@ -39,6 +39,15 @@ class Model:
             posted += taken * ((source.credit_account_id == account) - (source.debit_account_id == account))
         return posted, held
 
+    def touching(self, account: str) -> set[str]:
+        """Return the ids of the facts that are about an account; a resolution is about its hold's."""
+        found = set()
+        for fact in self.standing.values():
+            source = self.standing[fact.pending_id] if fact.pending_id else fact
+            if account in (source.debit_account_id, source.credit_account_id):
+                found.add(fact.transfer_id)
+        return found
+
     def execute(self, batch: list[TransferRequest], now: datetime) -> list[str]:
         """Return what becomes of each request, in words."""
         answers: list[str] = []

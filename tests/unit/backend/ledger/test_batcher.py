@@ -10,10 +10,12 @@ from sqlalchemy import Connection, insert, select
 from backend.db import Database
 from backend.ledger import service
 from backend.ledger.batcher import Batcher, LedgerBusy, Results
-from backend.ledger.models import checkpoints
+from backend.ledger.listing import UNLISTED_MAX
+from backend.ledger.models import checkpoints, listings
 from backend.ledger.rules import Code, TransferKind, TransferRequest
 from tests.factories import NOW
 from tests.unit.backend.ledger.requests import open_accounts, pending, resolve, single
+from tests.unit.backend.ledger.waiting import until, until_somebody_waits_for_the_lock
 
 _WAIT_S = 20
 
@@ -39,6 +41,11 @@ def hold(number: int, amount_minor: int = 10) -> TransferRequest:
 
 def codes(promise: Future[Results]) -> list[Code]:
     return [result.code for result in promise.result(_WAIT_S)]
+
+
+def listed(database: Database) -> int:
+    with database.read() as conn:
+        return conn.execute(select(listings.c.listed_number)).scalar_one_or_none() or 0
 
 
 def note(conn: Connection, name: str) -> None:
@@ -203,6 +210,98 @@ class TestMemory:
         with database.read() as conn:
             assert service.balances(conn, "gxu", WALLET) == service.Balances(0, 0, 0)
             assert service.verify(conn, "gxu") == []
+
+    def test_a_writer_between_deciding_and_writing_is_noticed(self, database: Database) -> None:
+        with batching(database) as batcher:
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                late = batcher.submit([hold(1, 300)])
+                until_somebody_waits_for_the_lock(database)
+                assert service.execute(conn, "gxu", [hold(2, 450)], now=NOW)[0].code is Code.OK
+            assert codes(late) == [Code.INSUFFICIENT]
+            assert codes(batcher.submit([hold(3, 50)])) == [Code.OK]
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", WALLET) == service.Balances(500, 500, 0)
+            assert service.verify(conn, "gxu") == []
+
+    def test_one_batcher_notices_another(self, database: Database) -> None:
+        with batching(database) as one, Batcher(database, "gxu", clock=lambda: NOW) as other:
+            assert codes(one.submit([hold(1, 200)])) == [Code.OK]
+            assert codes(other.submit([hold(2, 200)])) == [Code.OK]
+            assert codes(one.submit([hold(3, 200)])) == [Code.INSUFFICIENT]
+            assert codes(other.submit([resolve("v1", TransferKind.VOID, "h1")])) == [Code.OK]
+            assert codes(one.submit([hold(4, 200), resolve("p1", TransferKind.POST, "h1", 1)])) == [
+                Code.OK,
+                Code.ALREADY_RESOLVED,
+            ]
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", WALLET) == service.Balances(500, 400, 100)
+            assert service.verify(conn, "gxu") == []
+
+    def test_a_lost_batch_is_forgotten(self, database: Database) -> None:
+        def refuse(_conn: Connection, _results: Results) -> None:
+            raise _Full
+
+        with batching(database) as batcher:
+            assert codes(batcher.submit([hold(1, 100)])) == [Code.OK]
+            with pytest.raises(_Full):
+                batcher.submit([hold(2, 400)], refuse).result(_WAIT_S)
+            assert codes(batcher.submit([hold(3, 400), resolve("p2", TransferKind.POST, "h2", 1)])) == [
+                Code.OK,
+                Code.NOT_PENDING,
+            ]
+        with database.read() as conn:
+            assert service.verify(conn, "gxu") == []
+
+
+class TestIds:
+    """A batcher does not look for new ids first: the database must tell, and the batch is decided again."""
+
+    def test_those_that_are_there_answer_as_before_whoever_asks(self, database: Database) -> None:
+        with batching(database) as batcher:
+            assert codes(batcher.submit([hold(1, 400)])) == [Code.OK]
+        with Batcher(database, "gxu", clock=lambda: NOW) as batcher:
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                promises = [
+                    batcher.submit([hold(2, 60)]),
+                    batcher.submit([hold(1, 400)]),  # there is no money for it a second time
+                    batcher.submit([hold(1, 30)]),  # for this there would be
+                    batcher.submit([single("opening", "opening_equity", WALLET, 500), hold(3, 30)]),
+                ]
+            assert [codes(one) for one in promises] == [
+                [Code.OK],
+                [Code.EXISTS],
+                [Code.EXISTS_DIFFERENT],
+                [Code.EXISTS, Code.OK],
+            ]
+        with database.read() as conn:
+            assert service.balances(conn, "gxu", WALLET) == service.Balances(500, 490, 10)
+            assert service.verify(conn, "gxu") == []
+
+    def test_a_chain_that_is_there_stands_as_a_whole(self, database: Database) -> None:
+        def chain() -> list[TransferRequest]:
+            capture = resolve("p1", TransferKind.POST, "h1", 400, linked=True)
+            return [hold(1, 400), capture, single("r1", CLEARING, REVENUE, 400)]
+
+        with batching(database) as batcher:
+            assert codes(batcher.submit(chain())) == [Code.OK] * 3
+        for _ in range(2):
+            with Batcher(database, "gxu", clock=lambda: NOW) as batcher:
+                assert codes(batcher.submit(chain())) == [Code.EXISTS] * 3
+                assert codes(batcher.submit([hold(9, 60)])) in ([Code.OK], [Code.EXISTS])
+
+
+class TestLines:
+    def test_are_written_while_others_wait_for_nothing(self, database: Database) -> None:
+        count = 3 * UNLISTED_MAX
+        with batching(database) as batcher:
+            for start in range(0, count, 128):
+                batch = [single(f"t{number}", "suspense", WALLET, 1) for number in range(start, start + 128)]
+                assert codes(batcher.submit(batch)) == [Code.OK] * 128
+            until(lambda: listed(database) >= count - 2 * UNLISTED_MAX)
+        with database.read() as conn:
+            assert len(service.statement(conn, "gxu", WALLET, count + 2)) == count + 1
 
 
 class TestClose:

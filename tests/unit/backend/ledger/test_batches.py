@@ -8,8 +8,9 @@ from sqlalchemy import select
 from backend.db import Database
 from backend.ledger import service
 from backend.ledger.batcher import Batcher
+from backend.ledger.listing import list_new
 from backend.ledger.memory import Memory
-from backend.ledger.models import accounts, books, residues, transfers
+from backend.ledger.models import accounts, books, lines, listings, residues, transfers
 from backend.ledger.rules import TransferKind, TransferRequest
 from tests.factories import NOW
 from tests.unit.backend.ledger.requests import pending, resolve, single
@@ -46,7 +47,8 @@ def _cut(requests: list[TransferRequest], size: int) -> list[list[TransferReques
 
 
 def _books(database: Database, tenant_id: str) -> list[list[dict[str, Any]]]:
-    with database.read() as conn:
+    with database.write() as conn:
+        list_new(conn, tenant_id)
         return [
             [
                 {name: value for name, value in row._mapping.items() if name not in _STAYS}
@@ -54,7 +56,7 @@ def _books(database: Database, tenant_id: str) -> list[list[dict[str, Any]]]:
                     select(table).where(table.c.tenant_id == tenant_id).order_by(*table.primary_key.columns)
                 )
             ]
-            for table in (accounts, transfers, residues, books)
+            for table in (accounts, transfers, residues, books, lines, listings)
         ]
 
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from backend.db import Database
 from backend.ledger import service
+from backend.ledger.listing import list_new
 from backend.ledger.memory import Memory
 from backend.ledger.rules import TransferKind, TransferRequest
 from tests.factories import NOW
@@ -158,6 +159,12 @@ class LedgerMachine(RuleBasedStateMachine):
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
 
+    @rule(limit=st.integers(1, 5))
+    def write_lines(self, limit: int) -> None:
+        """Write the lines of some transfers."""
+        with self.database.write() as conn:
+            list_new(conn, self.tenant_id, limit)
+
     @rule()
     def expire(self) -> None:
         """Expire what is due; the model is told the same requests."""
@@ -186,6 +193,8 @@ class LedgerMachine(RuleBasedStateMachine):
             for account in self.accounts:
                 found = service.balances(conn, self.tenant_id, account)
                 assert (found.posted_minor, found.held_minor) == self.model.balance(account)
+                told = {one.transfer_id for one in service.statement(conn, self.tenant_id, account, 1_000)}
+                assert told == self.model.touching(account)
             assert service.sums(conn, self.tenant_id).balanced
             assert dict(service.open_clearing(conn, self.tenant_id)) == self.model.residues(self.accounts[2])
             assert service.verify(conn, self.tenant_id) == []

@@ -17,10 +17,11 @@ from sqlalchemy.exc import IntegrityError
 from backend.db import Database
 from backend.ledger import chart, service
 from backend.ledger.models import accounts, credit_limits, residues, transfers
-from backend.ledger.rules import Code, TransferKind
+from backend.ledger.rules import Code, TransferKind, TransferResult
 from tests.factories import NOW
 from tests.unit.backend.ledger.crash_writer import batch
 from tests.unit.backend.ledger.requests import open_accounts, pending, resolve, single
+from tests.unit.backend.ledger.waiting import until_somebody_waits_for_the_lock
 
 _ROOT = Path(__file__).parents[4]
 
@@ -153,6 +154,25 @@ class TestExecute:
             assert service.balances(conn, "gxu", wallet).held_minor == 3 * 210
             assert service.sums(conn, "gxu").balanced
             assert service.verify(conn, "gxu") == []
+
+
+class TestLock:
+    def test_whoever_decides_waits_for_whoever_decided(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+
+        def other() -> TransferResult:
+            with database.write() as conn:
+                return service.execute(conn, "gxu", [pending("b", wallet, clearing, 400)], now=NOW)[0]
+
+        with ThreadPoolExecutor(1) as pool:
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                waiting = pool.submit(other)
+                until_somebody_waits_for_the_lock(database)
+                assert service.execute(conn, "gxu", [pending("a", wallet, clearing, 300)], now=NOW)[0].code is Code.OK
+                assert not waiting.done()
+            assert waiting.result(20).code is Code.INSUFFICIENT
 
 
 class TestDatabaseGuards:
