@@ -42,7 +42,7 @@ behaviour = "duplicate"
 
 [ends]
 invariants = [
-    "books_balance", "captured_within_hold", "nothing_held", "billed_as_counted", "every_pulse_explained", "no_breaks",
+    "books_balance", "captured_within_hold", "nothing_held", "billed_as_counted", "every_pulse_explained",
     "valves_shut", "provider_agrees", "cheats_fail",
 ]
 """
