@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, FromClause, Select, case, exists, func, literal, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from backend.ledger.listing import POSTING
+from backend.ledger.listing_repository import POSTING
 from backend.ledger.models import accounts, books, checkpoints, residues, transfers
 from backend.ledger.rules import TransferKind
 

@@ -24,7 +24,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from backend.db import Database
 from backend.errors import BackendError
 from backend.kit.clock import Clock
-from backend.ledger import listing, repository, service
+from backend.ledger import listing_repository as listing
+from backend.ledger import repository, service
 from backend.ledger.execution import finish, prepare
 from backend.ledger.memory import Memory
 from backend.ledger.rules import TransferRequest, TransferResult

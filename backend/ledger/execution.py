@@ -11,7 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from backend.ledger import listing, repository
+from backend.ledger import listing_repository as listing
+from backend.ledger import repository
 from backend.ledger.decision import decide
 from backend.ledger.memory import Memory
 from backend.ledger.rules import Decision, Rows, TransferRequest, TransferResult, left_on_clearing

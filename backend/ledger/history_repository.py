@@ -1,7 +1,7 @@
 """
 The SQL that tells what happened: statements of an account by the time things happened, transfers of a reference.
 
-The newest transfers may not have their lines yet (`listing`); they are few, and found by their numbers.
+The newest transfers may not have their lines yet (`listing_repository`); they are few, and found by their numbers.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Subquery, and_, case, func, or_, select, union_all
 
-from backend.ledger.listing import POSTING
+from backend.ledger.listing_repository import POSTING
 from backend.ledger.models import lines, listings, residues, transfers
 from backend.ledger.repository import to_transfer
 from backend.ledger.rules import Transfer

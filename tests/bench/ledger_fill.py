@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 from backend.bootstrap.tables import load_tables
 from backend.db import open_database
 from backend.ledger import service
-from backend.ledger.listing import list_new
+from backend.ledger.listing_repository import list_new
 from backend.ledger.models import transfers
 
 _RICH_MINOR = 10**9

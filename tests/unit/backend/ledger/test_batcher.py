@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from backend.db import Database
 from backend.ledger import service
 from backend.ledger.batcher import Batcher, LedgerBusy, Results
-from backend.ledger.listing import UNLISTED_MAX
+from backend.ledger.listing_repository import UNLISTED_MAX
 from backend.ledger.models import checkpoints, listings
 from backend.ledger.rules import Code, TransferKind, TransferRequest
 from tests.factories import NOW

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from backend.db import Database
 from backend.ledger import service
 from backend.ledger.batcher import Batcher
-from backend.ledger.listing import list_new
+from backend.ledger.listing_repository import list_new
 from backend.ledger.memory import Memory
 from backend.ledger.models import accounts, books, lines, listings, residues, transfers
 from backend.ledger.rules import TransferKind, TransferRequest

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from backend.db import Database
 from backend.ledger import service
-from backend.ledger.listing import list_new
+from backend.ledger.listing_repository import list_new
 from backend.ledger.memory import Memory
 from backend.ledger.rules import TransferKind, TransferRequest
 from tests.factories import NOW

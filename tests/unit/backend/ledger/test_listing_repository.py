@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from backend.db import Database
 from backend.ledger import service
-from backend.ledger.listing import LIST_MAX, UNLISTED_MAX, list_new
+from backend.ledger.listing_repository import LIST_MAX, UNLISTED_MAX, list_new
 from backend.ledger.models import lines, listings
 from backend.ledger.rules import TransferKind, TransferRequest
 from backend.ledger.service import Place
