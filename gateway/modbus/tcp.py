@@ -23,6 +23,8 @@ from gateway.modbus.requests import Desk, NotTried, Request
 log = logging.getLogger(__name__)
 
 RECONNECT_S_MIN, RECONNECT_S_MAX = 0.1, 2.0
+#: a connection is waited for at least so long, however impatient the line is with its units
+CONNECT_S_MIN = 1.0
 #: so many unanswered requests in a row, of whichever units, and the connection is made anew
 SILENT_MAX = 8
 _HEADER = struct.Struct(">HHHB")
@@ -347,7 +349,7 @@ class TcpEngine:
         link = _Link(self)
         now = self._loop.time()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(max(CONNECT_S_MIN, self._timeout_s)):
                 await self._loop.create_connection(lambda: link, self._line.host, self._line.port)
         except (OSError, TimeoutError) as error:
             self._next_connect = now + self._delay_s * random.uniform(0.8, 1.2)
