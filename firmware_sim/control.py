@@ -38,6 +38,11 @@ def handle(world: World, request: Mapping[str, Any]) -> dict[str, Any]:
         case "power_cut":
             hard = bool(request.get("hard", False))
             world.cut_power(device, _seconds(request), hard=hard, line_id=request.get("line"))
+        case "noise":
+            settings = request.get("settings", {})
+            if not isinstance(settings, dict):
+                raise ControlRefused("settings must be an object")
+            world.set_noise(device, request.get("line"), settings)
         case "clock":
             world.set_clock(
                 device,

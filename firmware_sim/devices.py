@@ -82,6 +82,7 @@ class Site:
                 server = LineServer(units, now_ms=self._bus_now_ms, rtu=self._options.rtu)
                 self.ports[line["line_id"]] = await server.start(line["host"], line["port"])
                 self._servers.append(server)
+                self.world.noise_doors[line["line_id"]] = server.set_noise
         self.control_port = await self._control.start(self._options.control_port)
 
     async def run(self) -> None:

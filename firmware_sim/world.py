@@ -52,6 +52,8 @@ class World:
         """
         self.now_ms = now_ms
         self._unix_offset_ms = unix_offset_ms
+        #: by line, whoever serves it lets its noise be changed here: settings, and one unit or None for all
+        self.noise_doors: dict[str, Callable[[Mapping[str, object], int | None], None]] = {}
         self._on_entry = on_entry
         outlets = [raw for raw in plan["devices"] if raw["map_id"] == "chw.hwo1"]
         fixtures = {raw["device_id"]: index for index, raw in enumerate(outlets)}
@@ -244,6 +246,17 @@ class World:
             if lose and station.device is not None:
                 station.device.clock.lose()
                 station.device.set_fault("CLOCK_UNSET", True)
+
+    def set_noise(self, device_id: Any, line_id: Any, settings: Mapping[str, object]) -> None:
+        """Change what goes wrong on the wire to one device or on a whole line; nothing set is a clean wire."""
+        station = None if device_id is None else self.station(device_id)
+        door = self.noise_doors.get(station.line_id if station else str(line_id))
+        if door is None:
+            raise ControlRefused(f"no line is called {line_id!r}, or nobody serves it")
+        try:
+            door(settings, station.unit_id if station else None)
+        except (ValueError, TypeError) as error:
+            raise ControlRefused(str(error)) from error
 
     def set_fault(self, device_id: Any, fault: Any, on: bool) -> None:
         """Break or mend something: in the pipes, at what the device feels, or else as a fault bit held on."""

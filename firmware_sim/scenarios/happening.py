@@ -36,6 +36,8 @@ class Fate:
                 await self._for(given, do="fault", device=given["device"], fault=given["what"])
             case "silent":
                 await self._for(given, do="silent", device=given["device"])
+            case "line_noise":
+                await self._line_noise(given)
             case "clock_drift":
                 await self._ask(do="clock", **_where(given), drift_ppm=given["ppm"])
             case "clock_loss":
@@ -83,6 +85,13 @@ class Fate:
         await asyncio.sleep(given["seconds"] / 2)
         for device_id in devices:
             await self._ask(do="fault", device=device_id, fault="low_supply", on=False)
+
+    async def _line_noise(self, given: Mapping[str, Any]) -> None:
+        where = _where(given)
+        names = ("ber", "lost_request", "lost", "late", "duplicated")
+        await self._ask(do="noise", **where, settings={name: given[name] for name in names})
+        await asyncio.sleep(given["seconds"])
+        await self._ask(do="noise", **where, settings={})
 
     async def _weather(self, seconds: float, **weather: Any) -> None:
         self._relay.change(**weather)

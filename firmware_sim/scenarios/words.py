@@ -93,6 +93,8 @@ FAULTS: Mapping[str, Mapping[str, Key]] = {
     "reset": {"device": Key("device")},
     "pipe": {"device": Key("device"), "what": Key("choice", choices=tuple(PIPE_FAULTS)), "seconds": _SECONDS},
     "silent": {"device": Key("device"), "seconds": _SECONDS},
+    "line_noise": {"building": Key("building"), "seconds": _SECONDS, "ber": Key("number", 0.0, 0, 0.01),
+                   "lost_request": _share(0.0), "lost": _share(0.0), "late": _share(0.0), "duplicated": _share(0.0)},
     "clock_drift": {"building": _BUILDING, "device": _DEVICE, "ppm": Key("number", None, -100_000, 100_000)},
     "clock_loss": {"building": _BUILDING, "device": _DEVICE},
     "uplink_cut": {"seconds": _SECONDS},

@@ -125,6 +125,29 @@ class TestClock:
             site.ask("clock", device="dev_1", drift_ppm=drift)
 
 
+class TestNoise:
+    def test_reaches_whoever_serves_the_line(self, site: Site) -> None:
+        heard: list[tuple[dict[str, Any], int | None]] = []
+        site.world.noise_doors["a"] = lambda settings, unit_id: heard.append((dict(settings), unit_id))
+
+        site.ask("noise", device="dev_2", settings={"lost": 0.1})
+        site.ask("noise", line="a")
+
+        assert heard == [({"lost": 0.1}, 2), ({}, None)]
+
+    def test_is_refused_with_a_reason(self, site: Site) -> None:
+        def refuse(settings: Any, unit_id: Any) -> None:
+            raise ValueError("no noise is called 'lots'; did you mean lost?")
+
+        site.world.noise_doors["a"] = refuse
+        with pytest.raises(ControlRefused, match="did you mean lost"):
+            site.ask("noise", line="a", settings={"lots": 1})
+        with pytest.raises(ControlRefused, match="no line is called 'z'"):
+            site.ask("noise", line="z")
+        with pytest.raises(ControlRefused, match="settings must be an object"):
+            site.ask("noise", line="a", settings=[])
+
+
 class TestPlanOfTheWorld:
     def test_says_what_the_surroundings_are(self) -> None:
         icy = Site({**PLAN, "physics": {"ambient_degc": -5.0}})
