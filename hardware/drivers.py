@@ -84,6 +84,8 @@ def _note(register_map: RegisterMap) -> str:
         lines.append(f"- source: {source['title']}{where}" + (f" <{source['url']}>" if "url" in source else "") + "\n")
     if "golden" in register_map.status:
         lines.append(f"- golden: {register_map.status['golden']}\n")
+    if "firmware" in register_map.status:
+        lines.append(f"- firmware: {register_map.status['firmware']}\n")
     if "open_points" in register_map.status:
         lines.append(f"- open: {register_map.status['open_points']}\n")
     return "".join(lines)

@@ -122,7 +122,7 @@ class Heading:
     def status(self) -> dict[str, str]:
         """Return what has been done with the map."""
         status = self.doc.table("status", self.doc.top.get("status", {}))
-        self.doc.only_keys("status", status, {"golden", "twin", "metal", "open_points"})
+        self.doc.only_keys("status", status, {"golden", "twin", "firmware", "metal", "open_points"})
         return {key: self.doc.text_of("status", status, key) for key in status}
 
     def match(self) -> Match | None:

@@ -52,6 +52,8 @@ class Label:
     k_factor_pulses_per_m3: int
     unit: int = 1
     temp_in: bool = False
+    #: 16 bytes with which command frames are sealed; empty when they need no seal
+    mac_key: bytes = b""
 
 
 def load(path: Path) -> ctypes.CDLL:
@@ -61,7 +63,8 @@ def load(path: Path) -> ctypes.CDLL:
     sample = ctypes.POINTER(Sample)
     text, whole = ctypes.c_char_p, ctypes.c_int
     declared = {
-        "new": (handle, (text, text, u64, u32, u8, whole)),
+        "new": (handle, (text, text, u64, u32, u8, whole, text)),
+        "cmac": (None, (text, text, u16, ctypes.POINTER(u8))),
         "free": (None, (handle,)),
         "fram": (ctypes.POINTER(u8), (handle,)),
         "fram_writes": (u32, (handle,)),
@@ -85,6 +88,13 @@ def load(path: Path) -> ctypes.CDLL:
     return library
 
 
+def cmac(library: ctypes.CDLL, key: bytes, message: bytes) -> bytes:
+    """Return the firmware's own AES-CMAC of a message."""
+    mac = (ctypes.c_uint8 * 16)()
+    library.host_cmac(key, message, len(message), mac)
+    return bytes(mac)
+
+
 class Firmware:
     """One unit. Every call that lets the firmware run raises PowerLost when the supply fails meanwhile."""
 
@@ -97,6 +107,7 @@ class Firmware:
             label.k_factor_pulses_per_m3,
             label.unit,
             int(label.temp_in),
+            label.mac_key or None,
         )
         self._sent = (ctypes.c_uint8 * SENT_BYTES_MAX)()
         self._words = (ctypes.c_uint16 * 2000)()

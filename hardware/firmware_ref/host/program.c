@@ -228,7 +228,7 @@ int main(int count, char **words)
 {
     static struct bench b;
     struct hal hal = {&b, fram_read, fram_write, valve, uart_send};
-    struct identity identity = {"HWO-1", "HW-00001", UINT64_C(0x4357000000000001), 0, 0, false};
+    struct identity identity = {"HWO-1", "HW-00001", UINT64_C(0x4357000000000001), 0, 0, false, false, {0}};
     struct hal_sample sample;
     struct sigaction on_stop;
 

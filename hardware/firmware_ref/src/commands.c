@@ -1,14 +1,15 @@
 /* Commands: one frame of 19 registers, executed once per token. */
 #include <string.h>
 
+#include "bytes.h"
 #include "device.h"
 
 /* A field of the frame by its address in the map. */
-#define AT(name) (HWO1_REG_CMD_##name - HWO1_BLOCK_CMD)
+#define AT(name) ((int)(HWO1_REG_CMD_##name - HWO1_BLOCK_CMD))
 #define WORD(words, name) ((words)[AT(name)])
 #define LONG(words, name) ((uint32_t)(words)[AT(name)] << 16 | (words)[AT(name) + 1])
 
-enum { OPCODES = 10 };
+enum { OPCODES = 10, SEAL_BYTES = 8, SEALED_BYTES = 2 * AT(MAC) + 8 };
 
 #define BIT(opcode) (1u << HWO1_OPCODE_##opcode)
 #define WHILE_RUNNING (BIT(CLOSE) | BIT(EXTEND) | BIT(SET_CLOCK) | BIT(IDENTIFY) | BIT(REBOOT))
@@ -278,15 +279,45 @@ static struct outcome judge(struct hwo1 *d, const uint16_t *w)
     return execute(d, w);
 }
 
+/* Whether the seal is the first half of the MAC over all words before it and the number of this very device. */
+static bool seal_holds(const struct hwo1 *d, const uint16_t *words)
+{
+    uint8_t sealed[SEALED_BYTES], shown[SEAL_BYTES], mac[CMAC_BLOCK_BYTES];
+    uint8_t different = 0;
+
+    for (int i = 0; i < AT(MAC); i++)
+        put_number(sealed + 2 * i, words[i], 2);
+    put_number(sealed + 2 * AT(MAC), d->identity.device_uid, 8);
+    for (int i = 0; i < SEAL_BYTES / 2; i++)
+        put_number(shown + 2 * i, words[AT(MAC) + i], 2);
+    cmac(d->identity.key, sealed, SEALED_BYTES, mac);
+    for (int i = 0; i < SEAL_BYTES; i++)
+        different |= shown[i] ^ mac[i];
+    return different == 0;
+}
+
+static void show_result(struct hwo1 *d, uint16_t token, struct outcome o)
+{
+    d->last_result.token = token;
+    d->last_result.code = o.code;
+    d->last_result.detail = o.detail;
+    d->last_result.session_id = outlet_session_id(d);
+    d->last_result.pulses = (uint32_t)d->total_pulses;
+    d->last_result.snap = d->snap;
+}
+
 uint8_t command_run(struct hwo1 *d, const uint16_t *words)
 {
     uint16_t token = WORD(words, TOKEN);
     const struct result *first;
-    struct outcome o;
 
     if (token == 0 || WORD(words, COMMIT) != (HWO1_COMMIT_XOR ^ token))
         return ILLEGAL_VALUE;
     memcpy(d->command, words, sizeof d->command);
+    if (d->identity.has_key && !seal_holds(d, words)) {
+        show_result(d, token, outcome(HWO1_RESULT_BAD_MAC, 0));
+        return OK;
+    }
 #ifdef SEEDED_FAULT_TOKEN_FORGOTTEN
     first = d->last_result.token == token ? seen_before(d, token) : NULL;
 #else
@@ -298,13 +329,7 @@ uint8_t command_run(struct hwo1 *d, const uint16_t *words)
         d->last_result.detail = first->code;
         return OK;
     }
-    o = judge(d, words);
-    d->last_result.token = token;
-    d->last_result.code = o.code;
-    d->last_result.detail = o.detail;
-    d->last_result.session_id = outlet_session_id(d);
-    d->last_result.pulses = (uint32_t)d->total_pulses;
-    d->last_result.snap = d->snap;
+    show_result(d, token, judge(d, words));
     remember(d, &d->last_result);
     return OK;
 }

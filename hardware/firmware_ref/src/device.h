@@ -3,6 +3,7 @@
 #ifndef HWO1_DEVICE_H
 #define HWO1_DEVICE_H
 
+#include "cmac.h"
 #include "hal.h"
 #include "hwo1_regs.h"
 
@@ -65,6 +66,9 @@ struct identity {
     uint8_t unit;
     /* a sensor before the mixer is fitted */
     bool temp_in;
+    /* command frames need a seal made with the key */
+    bool has_key;
+    uint8_t key[CMAC_KEY_BYTES];
 };
 
 struct result {

@@ -53,7 +53,7 @@ def main(library_path: Path) -> str:
     library = load(library_path)
     answers = _frames(library)
     for scenario in SCENARIOS:
-        same(library, scenario.steps, battery=scenario.battery, name=scenario.name)
+        same(library, scenario.steps, battery=scenario.battery, key=scenario.key, name=scenario.name)
     for seed in SEEDS:
         same(library, Chance(seed).steps(150), name=f"seed {seed}")
     return f"{len(SCENARIOS)} scenarios, {len(SEEDS)} seeds, {answers} of {FRAMES} frames answered"

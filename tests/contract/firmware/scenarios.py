@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.contract.firmware.steps import (
+    KEY,
     Acknowledge,
     Cut,
     CutInSave,
@@ -18,6 +19,7 @@ from tests.contract.firmware.steps import (
     open_order,
     order,
     read,
+    sealed,
     write,
     write_one,
     write_read,
@@ -25,6 +27,7 @@ from tests.contract.firmware.steps import (
 
 #: a record as its type and its aux
 Mark = tuple[str, int]
+_LIMITS = {"session": 7, "limit_volume": 9_000, "limit_time": 60, "lease": 30}
 _UNLOCK = Frame(write_one(1, 0x55AA))
 _LOG = Frame(write_read(66, [0, 0], 400, 125))
 
@@ -37,6 +40,7 @@ class Scenario:
     steps: Sequence[Step]
     marks: Sequence[Mark]
     battery: bool = True
+    key: bytes = b""
 
 
 def _open(token: int = 1, session: int = 7, **changes: int) -> list[Step]:
@@ -250,6 +254,29 @@ SCENARIOS = (
         [],
     ),
     Scenario(
+        "sealed_commands",
+        [
+            Tick(300),
+            open_order(token=1, session=7, mac=5),
+            sealed("OPEN", token=1, key=bytes(16), **_LIMITS),
+            sealed("OPEN", token=1, device_uid=2, **_LIMITS),
+            Frame(read(3, 256, 40)),
+            sealed("OPEN", token=1, **_LIMITS),
+            sealed("OPEN", token=1, **_LIMITS),
+            open_order(token=1, session=7),
+            *_water(1),
+            order("CLOSE", token=2),
+            sealed("CLOSE", token=2, session=7, limit_time=11),
+            *_CLOSING,
+            Cut(50),
+            Tick(300),
+            order("IDENTIFY", token=3),
+            sealed("OPEN", token=1, **_LIMITS),
+        ],
+        [("START", 0), ("END", 11), ("BOOT", 0)],
+        key=KEY,
+    ),
+    Scenario(
         "too_late",
         [
             *_open(not_after=1_795_348_801),
@@ -279,6 +306,10 @@ SCENARIOS = (
             Frame(write(69, *long(1_795_348_803), 0), unit=0),
             Frame(write(69, *long(1_795_348_806), 999)),
             Frame(write(69, *long(1_795_348_800), 1_000)),
+            Frame(write(69, *long(1_795_348_800))),
+            Frame(write(69, *long(1_795_348_900), 1_000), unit=0),
+            Frame(write(69, *long(1_795_348_900)), unit=0),
+            Frame(write(72, *long(1_795_348_900), 0), unit=0),
             order("SET_CLOCK", token=1, session=1_795_350_000),
             *([Tick(1_800_000)] * 2),
             order("SET_CLOCK", token=2, session=1_795_353_700),

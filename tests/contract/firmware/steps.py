@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from firmware_sim.codec import bytes_of, crc16
+from firmware_sim.command_mac import command_mac
 from hardware.points import load
 
 MAP = load("chw.hwo1")
 UNIT = 1
 COMMIT = int(MAP.caps["commit_xor"])
+DEVICE_UID = 0x4357_0000_0000_0001
+#: of the units whose commands are sealed
+KEY = bytes(range(7, 23))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,12 @@ def command(opcode: str | int, *, token: int, **fields: int) -> list[int]:
 def order(opcode: str | int, *, token: int, **fields: int) -> Frame:
     """Return the frame that sends a command and reads its result in one transaction."""
     return Frame(write_read(256, command(opcode, token=token, **fields), 288, 8))
+
+
+def sealed(opcode: str, *, token: int, key: bytes = KEY, device_uid: int = DEVICE_UID, **fields: int) -> Frame:
+    """Return the frame with a seal on it, or with a wrong one when key or device are others."""
+    mac = command_mac(key, command(opcode, token=token, **fields), device_uid)
+    return order(opcode, token=token, mac=mac, **fields)
 
 
 def open_order(*, token: int, session: int, **changes: int) -> Frame:

@@ -21,9 +21,9 @@ def marks(twins: Twins) -> list[tuple[str, int]]:
 class TestWrittenScenarios:
     @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
     def test_are_lived_through_alike(self, library: ctypes.CDLL, scenario: Scenario) -> None:
-        same(library, scenario.steps, battery=scenario.battery, name=scenario.name)
+        same(library, scenario.steps, battery=scenario.battery, key=scenario.key, name=scenario.name)
 
-        twins = Twins(library, battery=scenario.battery)
+        twins = Twins(library, battery=scenario.battery, key=scenario.key)
         for step in scenario.steps:
             twins.apply(step)
         happened = iter(marks(twins))

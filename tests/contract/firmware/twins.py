@@ -17,6 +17,7 @@ from firmware_sim.pdu import answer, broadcast_write
 from firmware_sim.water_outlet import WaterOutlet
 from hardware.firmware_ref.host import NO_TEMPERATURE, Firmware, Label, PowerLost, Sample
 from tests.contract.firmware.steps import (
+    DEVICE_UID,
     MAP,
     UNIT,
     Acknowledge,
@@ -36,9 +37,7 @@ from tests.contract.firmware.steps import (
 K_FACTOR = 450_000
 UNIX_MS = 1_795_348_800_000
 OFF_MS = 500
-LABEL = Label(
-    model="HWO-1", serial="HW-00001", device_uid=0x4357_0000_0000_0001, k_factor_pulses_per_m3=K_FACTOR, temp_in=True
-)
+LABEL = Label(model="HWO-1", serial="HW-00001", device_uid=DEVICE_UID, k_factor_pulses_per_m3=K_FACTOR, temp_in=True)
 IDENTITY = Identity(
     device_id="dev_t",
     serial=LABEL.serial,
@@ -81,12 +80,13 @@ class CutNvm(MemoryNvm):
 class Twins:
     """Both outlets, moved through the same steps from the same power-up."""
 
-    def __init__(self, library: ctypes.CDLL, *, battery: bool = True) -> None:
+    def __init__(self, library: ctypes.CDLL, *, battery: bool = True, key: bytes = b"") -> None:
         self.now_ms = 1_000
         self.battery = battery
         self.inputs = QUIET
         self.nvm = CutNvm()
-        self.firmware = Firmware(library, LABEL)
+        self.firmware = Firmware(library, replace(LABEL, mac_key=key))
+        self._identity = replace(IDENTITY, mac_key=key)
         self.outlet: WaterOutlet | None = None
         self.last_answer = b""
         self._power_up()
@@ -146,7 +146,7 @@ class Twins:
 
     def _power_up(self) -> None:
         unix_ms = self.now_ms + UNIX_MS if self.battery else None
-        self.outlet = WaterOutlet(MAP, IDENTITY, self.nvm, now_ms=self.now_ms, unix_ms=unix_ms)
+        self.outlet = WaterOutlet(MAP, self._identity, self.nvm, now_ms=self.now_ms, unix_ms=unix_ms)
         self.outlet.inputs = self.inputs
         self.firmware.power_up(self.now_ms, unix_ms, self._sample(Tick(0)))
         self._compare()
@@ -276,9 +276,11 @@ def comparable(frame: Frame, pdu: bytes) -> bytes:
     return bytes(words)
 
 
-def difference(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True) -> tuple[int, str] | None:
+def difference(
+    library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b""
+) -> tuple[int, str] | None:
     """Return which step of a scenario is the first to differ and how, or None."""
-    twins = Twins(library, battery=battery)
+    twins = Twins(library, battery=battery, key=key)
     try:
         for number, step in enumerate(steps):
             try:
@@ -290,9 +292,9 @@ def difference(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = T
     return None
 
 
-def shortest(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True) -> list[Step]:
+def shortest(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b"") -> list[Step]:
     """Return the fewest steps found that still end in a difference: leave out halves, quarters … single steps."""
-    found = difference(library, steps, battery=battery)
+    found = difference(library, steps, battery=battery, key=key)
     assert found is not None
     kept = list(steps[: found[0] + 1])
     size = len(kept) // 2
@@ -300,7 +302,7 @@ def shortest(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = Tru
         at = 0
         while at < len(kept):
             tried = kept[:at] + kept[at + size :]
-            still = difference(library, tried, battery=battery)
+            still = difference(library, tried, battery=battery, key=key)
             if still is None:
                 at += size
             else:
@@ -309,12 +311,14 @@ def shortest(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = Tru
     return kept
 
 
-def same(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, name: str = "") -> None:
+def same(
+    library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b"", name: str = ""
+) -> None:
     """Fail with the shortest difference unless both twins live through the steps alike."""
-    if difference(library, steps, battery=battery) is None:
+    if difference(library, steps, battery=battery, key=key) is None:
         return
-    short = shortest(library, steps, battery=battery)
-    end = difference(library, short, battery=battery)
+    short = shortest(library, steps, battery=battery, key=key)
+    end = difference(library, short, battery=battery, key=key)
     assert end is not None
     lines = "\n".join(f"    {step}," for step in short)
     raise AssertionError(f"{name}: after {len(short)} steps: {end[1]}\n{lines}")

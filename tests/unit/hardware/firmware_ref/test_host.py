@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from hardware.firmware_ref.build import build
-from hardware.firmware_ref.host import Firmware, Label, PowerLost, Sample, load
+from hardware.firmware_ref.host import Firmware, Label, PowerLost, Sample, cmac, load
 
 LABEL = Label(model="HWO-1", serial="HW-00042", device_uid=0x1122334455667788, k_factor_pulses_per_m3=450_000, unit=9)
 WARM = Sample(temp=400, temp_in=-32768, temp_mcu=310, supply_mv=24_000, backup_mv=3_300)
@@ -61,6 +61,27 @@ class TestCuts:
         firmware.falling_supply(1_100)
 
         assert firmware.fram_writes == before + 1
+
+
+class TestCmac:
+    """Vectors of RFC 4493."""
+
+    KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
+    MESSAGE = bytes.fromhex(
+        "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
+        "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
+    )
+
+    @pytest.mark.parametrize(
+        ("size", "mac"),
+        [
+            (16, "070a16b46b4d4144f79bdd9dd04a287c"),
+            (40, "dfa66747de9ae63030ca32611497c827"),
+            (64, "51f0bebf7e3b9d92fc49741779363cfe"),
+        ],
+    )
+    def test_is_what_was_published(self, library: ctypes.CDLL, size: int, mac: str) -> None:
+        assert cmac(library, self.KEY, self.MESSAGE[:size]).hex() == mac
 
 
 class TestPost:
