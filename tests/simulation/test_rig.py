@@ -1,6 +1,8 @@
 """The training rig in a real browser: an installer with a mouse, a keyboard, a phone, or no scripts."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
@@ -195,6 +198,34 @@ class TestWithoutScripts:
             page.locator("select[name=device]").select_option("dev_d")
             page.locator("form.row button").click()
             expect(page.locator("button[value=walk_in]")).to_be_visible()
+
+
+class TestCommand:
+    def test_joins_a_simulator_prints_its_address_and_stops_cleanly(self, devices: Devices, tmp_path: Path) -> None:
+        plan = tmp_path / "plan.json"
+        plan.write_text(json.dumps({"people": [{"login": "s009", "name": "农", "card_uid": "04AA"}]}), encoding="utf-8")
+        process = subprocess.Popen(
+            [
+                sys.executable, "-u", "-m", "firmware_sim.cli", "rig", "--control", str(devices.control_port),
+                "--plan", str(plan), "--port", "0",
+            ],
+            stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"},
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1]
+            page = httpx.get(f"{url}?lang=en&device=dev_1", timeout=20)
+            assert page.status_code == 200
+            assert "s009" in page.text
+            assert httpx.get(url.rsplit("/", 2)[0] + "/", timeout=20).status_code == 404
+
+            process.send_signal(signal.SIGTERM)
+
+            process.wait(20)
+        finally:
+            process.kill()
+            process.communicate()
+        assert process.returncode in (0, -signal.SIGTERM)
 
 
 class TestForEverybody:
