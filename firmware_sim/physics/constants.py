@@ -90,7 +90,7 @@ AIR_NOISE = 0.3
 # -- what breaks; all choices: they set how often, tests and scenarios set where
 
 LEAK_SHARE, LEAK_LPM_MEDIAN, LEAK_SIGMA = 0.01, 0.05, 1.0
-BURSTS_PER_DAY, BURST_LPM = 1e-5, 30.0
+BURSTS_PER_DAY, BURST_LPM = 1e-5, 40.0
 STUCK_OPEN_PER_CYCLE, STUCK_CLOSED_PER_CYCLE = 1e-5, 3e-5
 HALF_OPEN = 0.5
 TOO_HOT_DEGC = 55.0
