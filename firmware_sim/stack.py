@@ -62,7 +62,6 @@ class Part:
 
     def start(self) -> None:
         """Start the process; its output is appended to its log."""
-        self.wanted = True
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -73,6 +72,7 @@ class Part:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
+        self.wanted = True  # not before it lives: the supervisor would start a second one
 
     @property
     def running(self) -> bool:
