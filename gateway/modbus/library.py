@@ -152,6 +152,7 @@ class LibraryEngine:
         with contextlib.suppress(ModbusException, OSError, asyncio.TimeoutError, termios.error):
             connected = await self._client.connect()
         if not connected:
+            self._starts_over = False
             self._next_connect = now + self._connect_delay_s * random.uniform(0.8, 1.2)
             self._connect_delay_s = min(self._connect_delay_s * 2, RECONNECT_S_MAX)
             raise NotTried(f"line {self._line.line_id} cannot be opened")

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 RECONNECT_S_MIN, RECONNECT_S_MAX = 0.1, 2.0
 #: a connection is waited for at least so long, however impatient the line is with its units
 CONNECT_S_MIN = 1.0
-#: so many unanswered requests in a row, of whichever units, and the connection is made anew
+#: so many unanswered requests in a row, of units that have answered on it before, and the connection is made anew
 SILENT_MAX = 8
 _HEADER = struct.Struct(">HHHB")
 _PDU_BYTES_MAX = 253
@@ -202,6 +202,8 @@ class TcpEngine:
         self._busy_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._silent = 0
+        #: units that have answered on this connection; the silence of others says nothing about it
+        self._voices: set[int] = set()
         #: frames that leave together at the end of this turn of the loop
         self._leaving: list[bytes] = []
 
@@ -289,6 +291,7 @@ class TcpEngine:
             flight.is_garbled = True
             return
         self._silent = 0
+        self._voices.add(unit)
         self._end(tid, flight)
         self._desk.answered(flight.request, answer)
         self.wake()
@@ -339,7 +342,7 @@ class TcpEngine:
             self._send(flight, now)
             return
         self._end(tid, flight)
-        self._silent += not request.is_look
+        self._silent += not request.is_look and (request.unit in self._voices or not self._voices)
         self._desk.silent(request, f"no answer within {(request.timeout_s or self._timeout_s) * flight.sent:.2g} s")
 
     # -- the connection
@@ -361,6 +364,7 @@ class TcpEngine:
             raise
         else:
             self._delay_s, self._silent, self._connecting = RECONNECT_S_MIN, 0, None
+            self._voices.clear()
             self._desk.line_is_back()
             log.info("line open", extra={"line": self._line.line_id})
             if link.transport is None:
