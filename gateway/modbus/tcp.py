@@ -245,11 +245,16 @@ class TcpEngine:
                 self._connecting = self._loop.create_task(self._connect(request))
 
     def _begin(self, request: Request) -> None:
+        try:
+            pdu: bytes = request.call(Questions)
+        except (struct.error, OverflowError) as error:
+            self._desk.fail(request, NotTried(f"cannot be put into a frame: {error}"))
+            return
         now = self._loop.time()
         if not self._flights:
             self._busy_since = now
         self._units.add(request.unit)
-        self._send(_Flight(request, request.call(Questions)), now)
+        self._send(_Flight(request, pdu), now)
 
     def _send(self, flight: _Flight, now: float) -> None:
         self._tid = self._tid % 0xFFFF + 1
