@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -51,10 +50,8 @@ class TestAGatewayOnTheFirmware:
         def volume_ml(end: WaterSessionEnded) -> int:
             return (end.closing_pulses - end.opening_pulses) * 1_000_000 // end.k_factor_pulses_per_m3
 
-        def measured(session: str) -> Any:
-            return wait_until(
-                lambda: any(getattr(s, "water_session_id", "") == session for s in backend.samples), why="for telemetry"
-            )
+        def water_seen(session: str) -> bool:
+            return any(sample.water_session_id == session and sample.pulses for sample in list(backend.samples))
 
         try:
             site.start_gateway()
@@ -67,14 +64,14 @@ class TestAGatewayOnTheFirmware:
             register = end.closing_pulses
 
             opened("ws_closed", 50_000)
-            measured("ws_closed")
+            wait_until(lambda: water_seen("ws_closed"), why="for water")
             backend.command("dev_o1", CloseValve(water_session_id="ws_closed", stop_reason="card"))
             end = ended("ws_closed")
             assert end.stop_reason is StopReason.CARD
             assert end.opening_pulses == register < end.closing_pulses
 
             opened("ws_cut", 50_000)
-            measured("ws_cut")
+            wait_until(lambda: water_seen("ws_cut"), why="for water")
             outlet.cut()
             outlet.start()
             cut = ended("ws_cut")

@@ -21,7 +21,7 @@ _FUNCTIONS = (1, 2, 3, 4, 5, 6, 15, 16, 22, 23, 20, 43, 0, 255)
 _ADDRESSES = (0, 1, 2, 17, 64, 66, 69, 72, 100, 200, 255, 256, 274, 288, 400, 405, 524, 0xFFFF)
 
 
-def _pdu(chance: random.Random) -> bytes:
+def malformed(chance: random.Random) -> bytes:
     """Return a request whose head is often right and whose length often is not."""
     head = bytes((chance.choice(_FUNCTIONS),)) + chance.choice(_ADDRESSES).to_bytes(2, "big")
     count = chance.choice((0, 1, 2, 3, 19, 121, 123, 124, 125, 126, 1_968, 2_000, 2_001, 0xFFFF)).to_bytes(2, "big")
@@ -42,7 +42,7 @@ def _frames(library: ctypes.CDLL) -> int:
         if number % 5 == 0:
             sample.pulses = chance.choice((0, 1, 50, 0xFFFFFFFF))
             firmware.tick(now_ms, sample)
-        answers += len(firmware.send(Frame(_pdu(chance)).adu(), now_ms)) > 0
+        answers += len(firmware.send(Frame(malformed(chance)).adu(), now_ms)) > 0
         firmware.post(chance.randint(0, 5), chance.randbytes(chance.randint(0, 40)), chance.randbytes(number % 300))
     firmware.close()
     return answers

@@ -40,6 +40,11 @@ class FirmwareBench:
         """Return whether the valve is driven open."""
         return self.firmware.valve
 
+    @property
+    def coils(self) -> dict[str, bool]:
+        """Return the coils by name."""
+        return {name: bool(self.value(name)) for name in ("identify", "mute")}
+
     def value(self, name: str) -> int:
         """Return a number point."""
         point = MAP.points[name]

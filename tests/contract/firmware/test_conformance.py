@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.conformance import test_functions
 from tests.contract.conformance.conftest import peers
 from tests.contract.conformance.test_outlet import TestBounds, TestCommands, TestLog, TestPowerCut, TestSnapshot
 from tests.contract.conformance.voices import Voice, connect
@@ -35,3 +36,15 @@ def meet(
             return target, voice
 
         yield start
+
+
+class TestFunctions:
+    def test_each_that_the_peer_speaks(
+        self, meet: Callable[[str, str], tuple[FirmwareTarget, Voice]], peer: str, transport: str
+    ) -> None:
+        test_functions.TestHappyPaths().test_of_every_function_the_peer_speaks(meet, peer, transport)  # type: ignore[arg-type]
+
+    def test_each_refusal_of_address_and_value(
+        self, meet: Callable[[str, str], tuple[FirmwareTarget, Voice]], peer: str, transport: str
+    ) -> None:
+        test_functions.TestHappyPaths().test_refusals_of_address_and_value(meet, peer, transport)  # type: ignore[arg-type]

@@ -1,11 +1,13 @@
 """The same scenario gives the same answers and the same registers on the simulator and on the firmware."""
 
 import ctypes
+import random
 
 import pytest
 
 from firmware_sim.event_log import unpack
 from tests.contract.firmware.chance import Chance
+from tests.contract.firmware.fuzz import malformed
 from tests.contract.firmware.scenarios import SCENARIOS, Scenario
 from tests.contract.firmware.steps import MAP, Frame, Tick, open_order, read
 from tests.contract.firmware.twins import Twins, same, shortest
@@ -35,6 +37,14 @@ class TestRandomScenarios:
     @pytest.mark.parametrize("seed", range(16))
     def test_are_lived_through_alike(self, library: ctypes.CDLL, seed: int) -> None:
         same(library, Chance(seed).steps(220), battery=seed % 3 != 0, name=f"seed {seed}")
+
+
+class TestFramesOfChance:
+    def test_are_answered_alike(self, library: ctypes.CDLL) -> None:
+        chance = random.Random(3)
+        opening = [Tick(300), open_order(token=1, session=7)]
+
+        same(library, [*opening, *(Frame(malformed(chance)) for _ in range(500))], name="frames")
 
 
 class TestShortest:
