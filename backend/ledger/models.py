@@ -5,7 +5,8 @@ A tenant's row in `books` is the door all its writers queue at, and knows how fa
 verification have come, so that none of them reads history again.
 
 What makes writing dear is finding a place in an index for a key that comes at random. So a transfer has the keys that
-guard it and those that come in order; its lines on its two accounts are written later, many at once (`listing_repository`).
+guard it and those that come in order; its lines on its two accounts are written later, many at once, by
+`listing_repository`.
 """
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, String, Table, text
