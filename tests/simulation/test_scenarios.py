@@ -118,8 +118,8 @@ class TestBadFiles:
     @pytest.mark.parametrize(
         ("old", "new", "said"),
         [
-            ('fault = "reset"', 'fault = "rest"', ":23: no fault is called 'rest' (did you mean 'reset'?)"),
-            ("duplicate = 0.1", "duplicate = 10", ":19: duplicate must be from 0 to 1, not 10"),
+            ('fault = "reset"', 'fault = "rest"', ":22: no fault is called 'rest' (did you mean 'reset'?)"),
+            ("duplicate = 0.1", "duplicate = 10", ":18: duplicate must be from 0 to 1, not 10"),
             ("seed = 5", "seed = five", ":3: not TOML: "),
         ],
     )
