@@ -8,6 +8,7 @@ import pytest
 
 from firmware_sim.access_reader import AccessReader as SimulatedReader
 from firmware_sim.device import Device, Identity
+from firmware_sim.mailbox import UID
 from firmware_sim.nvm import MemoryNvm
 from firmware_sim.registers import BusRefusal
 from firmware_sim.water_outlet import WaterOutlet as SimulatedOutlet
@@ -95,6 +96,48 @@ class TestIdentify:
         outlet = WaterOutlet(DirectBus(simulated(SimulatedReader, "chw.acr1")), 1, load("chw.hwo1"))
         with pytest.raises(DeviceMismatch):
             asyncio.run(outlet.identify())
+
+
+class TestFlagsOf:
+    def test_says_what_the_flags_say(self) -> None:
+        device = simulated(SimulatedOutlet, "chw.hwo1")
+        outlet = WaterOutlet(DirectBus(device), 1, load("chw.hwo1"))
+        told = ("valve_open", "any_fault", "log_pending", "mbx_pending")
+
+        async def agree() -> frozenset[str]:
+            flags, status = await outlet.flags(), await outlet.status(Priority.HOT)
+            of_status = outlet.flags_of(status)
+            assert of_status is not None
+            assert of_status.names & set(told) == flags.names & set(told)
+            return of_status.names
+
+        async def look() -> None:
+            """Do what a controller does in a cycle."""
+            status = await outlet.status(Priority.HOT)
+            flags = outlet.flags_of(status)
+            assert flags is not None
+            mail = await outlet.mail(flags)
+            if mail is not None:
+                await outlet.acknowledge_mail(mail)
+            if "log_pending" in flags:
+                await outlet.acknowledge_log((await outlet.log_page(1)).through)
+
+        async def work() -> None:
+            await outlet.set_clock(NOW_MS)
+            await look()
+            assert await agree() == frozenset()
+            for uid in (b"\x04\x11\x22\x33", b"\x04\x11\x22\x34"):
+                device.mailboxes["mbx"].post(
+                    source=UID, uid=uid, payload=b"", now_ms=device.now_ms, unix_time=NOW_MS // 1000
+                )
+            device.append("UNBILLED_FLOW")
+            assert await agree() >= {"mbx_pending", "log_pending"}
+            await look()
+            assert "mbx_pending" in await agree()
+            await look()
+            assert await agree() == frozenset()
+
+        asyncio.run(work())
 
 
 class TestLog:
