@@ -1,6 +1,6 @@
 """Tables of the protections slice."""
 
-from sqlalchemy import JSON, BigInteger, Column, Index, String, Table, Text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, String, Table, Text
 
 from backend.db import UtcDateTime, metadata
 
@@ -23,9 +23,16 @@ grants = Table(
     Column("created_by", String(64), nullable=False),
     Column("approved_by", String(64)),
     Column("terminated_at", UtcDateTime),
+    #: who asked for its end; a second person ends it
+    Column("termination_asked_by", String(64)),
+    Column("termination_asked_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("submitted_at", UtcDateTime),
     Column("approved_at", UtcDateTime),
+    #: Four eyes, whatever the code above believes; what was never approved bound nobody.
+    CheckConstraint(
+        "status <> 'terminated' OR approved_by IS NULL OR termination_asked_by IS NOT NULL", name="termination"
+    ),
     Index(None, "tenant_id", "status", "scenario"),
 )
 

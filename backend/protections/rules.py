@@ -44,6 +44,9 @@ class Grant:
     created_by: str = ""
     approved_by: str | None = None
     terminated_at: datetime | None = None
+    #: who asked for its end, and when; a second person ends it
+    termination_asked_by: str | None = None
+    termination_asked_at: datetime | None = None
 
     @property
     def ends_at(self) -> datetime:

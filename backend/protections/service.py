@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping
 
@@ -29,6 +29,7 @@ __all__ = [
     "draft",
     "evidence",
     "grant",
+    "is_termination_asked",
     "list_all",
     "options",
     "require_accepted",
@@ -39,6 +40,8 @@ __all__ = [
 #: A grant begins and ends between these: no conversion between zones then leaves the calendar.
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+#: How long one person's wish to end a grant waits for a second person.
+TERMINATION_ASKED_FOR = timedelta(days=7)
 _GRANT_FIELDS = tuple(field.name for field in fields(Grant))
 
 
@@ -263,7 +266,14 @@ def draft(conn: Connection, new: Grant, now: datetime) -> Grant:
     :raises backend.fleet.service.PlaceUnknown: if the place is not one of the tenant's.
     """
     _check_form(conn, new)
-    stored = replace(new, status="draft", approved_by=None, terminated_at=None)
+    stored = replace(
+        new,
+        status="draft",
+        approved_by=None,
+        terminated_at=None,
+        termination_asked_by=None,
+        termination_asked_at=None,
+    )
     repository.insert_grant(conn, {**asdict(stored), "exemptions": list(stored.exemptions), "created_at": now})
     return stored
 
@@ -329,15 +339,31 @@ def approve(conn: Connection, tenant_id: str, grant_id: str, by: str, now: datet
     return grant(conn, tenant_id, grant_id)
 
 
+def is_termination_asked(found: Grant, now: datetime) -> bool:
+    """Return whether somebody asked for a grant's end who still waits for a second person."""
+    asked_at = found.termination_asked_at
+    return found.status == "approved" and asked_at is not None and now - asked_at < TERMINATION_ASKED_FOR
+
+
 def terminate(conn: Connection, tenant_id: str, grant_id: str, by: str, now: datetime) -> Grant:
     """
-    End a grant now and return it; what it did until now stays true.
+    Ask for the end of a grant or, as a second person, end it now, and return it; what it did until now stays true.
+
+    A draft and what is only submitted bind nobody, and one person ends them. The first person's question is good for a
+    week; until a second one agrees the grant stays in force.
 
     :raises GrantNotReady: if it has been terminated.
+    :raises SamePerson: if the one who asked tries to end it.
     """
     assert by, "someone terminates"
     repository.lock(conn, tenant_id)
-    if grant(conn, tenant_id, grant_id).status == "terminated":
+    found = grant(conn, tenant_id, grant_id)
+    if found.status == "terminated":
         raise GrantNotReady("the grant is terminated", status="terminated")
+    if found.status == "approved" and not is_termination_asked(found, now):
+        repository.update_grant(conn, tenant_id, grant_id, termination_asked_by=by, termination_asked_at=now)
+        return grant(conn, tenant_id, grant_id)
+    if found.status == "approved" and by == found.termination_asked_by:
+        raise SamePerson
     repository.update_grant(conn, tenant_id, grant_id, status="terminated", terminated_at=now)
     return grant(conn, tenant_id, grant_id)

@@ -1,6 +1,6 @@
-"""Two tables: files as they came, and the lines of the file in force for each method and day."""
+"""Files as they came, the lines of the file in force for each method and day, and files that wait for a person."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Integer, String, Table, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Integer, LargeBinary, String, Table, text
 
 from backend.db import UtcDateTime, metadata
 
@@ -57,4 +57,30 @@ statement_lines = Table(
         sqlite_where=text("operation_no <> ''"),
         postgresql_where=text("operation_no <> ''"),
     ),
+)
+
+proposed_files = Table(
+    "statement_proposed_files",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("proposal_id", String(64), primary_key=True),
+    Column("method", String(32), nullable=False),
+    Column("day", Date, nullable=False),
+    Column("file_sha256", String(64), nullable=False),
+    Column("name", String(240), nullable=False),
+    Column("merchant_no", String(64), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("line_count", Integer, nullable=False),
+    Column("brought_by", String(64), nullable=False),
+    Column("brought_at", UtcDateTime, nullable=False),
+    #: waiting, imported or rejected
+    Column("state", String(8), nullable=False),
+    Column("decided_by", String(64), nullable=False),
+    Column("decided_at", UtcDateTime),
+    #: empty once it is decided
+    Column("content", LargeBinary, nullable=False),
+    CheckConstraint("state IN ('waiting', 'imported', 'rejected')", name="state"),
+    #: Four eyes, whatever the code above believes.
+    CheckConstraint("state <> 'imported' OR (decided_by <> '' AND decided_by <> brought_by)", name="four_eyes"),
+    Index("ix_statement_proposed_files_state", "tenant_id", "state", "brought_at"),
 )

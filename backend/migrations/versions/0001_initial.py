@@ -945,9 +945,15 @@ def upgrade() -> None:
         sa.Column("created_by", sa.String(length=64), nullable=False),
         sa.Column("approved_by", sa.String(length=64), nullable=True),
         sa.Column("terminated_at", UtcDateTime(), nullable=True),
+        sa.Column("termination_asked_by", sa.String(length=64), nullable=True),
+        sa.Column("termination_asked_at", UtcDateTime(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("submitted_at", UtcDateTime(), nullable=True),
         sa.Column("approved_at", UtcDateTime(), nullable=True),
+        sa.CheckConstraint(
+            "status <> 'terminated' OR approved_by IS NULL OR termination_asked_by IS NOT NULL",
+            name=op.f("ck_protections_grants_termination"),
+        ),
         sa.PrimaryKeyConstraint("tenant_id", "grant_id", name=op.f("pk_protections_grants")),
     )
     with op.batch_alter_table("protections_grants", schema=None) as batch_op:
@@ -1073,6 +1079,35 @@ def upgrade() -> None:
             postgresql_where=sa.text("operation_no <> ''"),
         )
         batch_op.create_index("ix_statement_lines_order_no", ["tenant_id", "method", "order_no"], unique=False)
+
+    op.create_table(
+        "statement_proposed_files",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("proposal_id", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("file_sha256", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=240), nullable=False),
+        sa.Column("merchant_no", sa.String(length=64), nullable=False),
+        sa.Column("byte_count", sa.BigInteger(), nullable=False),
+        sa.Column("line_count", sa.Integer(), nullable=False),
+        sa.Column("brought_by", sa.String(length=64), nullable=False),
+        sa.Column("brought_at", UtcDateTime(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("decided_by", sa.String(length=64), nullable=False),
+        sa.Column("decided_at", UtcDateTime(), nullable=True),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "state <> 'imported' OR (decided_by <> '' AND decided_by <> brought_by)",
+            name=op.f("ck_statement_proposed_files_four_eyes"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'imported', 'rejected')", name=op.f("ck_statement_proposed_files_state")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "proposal_id", name=op.f("pk_statement_proposed_files")),
+    )
+    with op.batch_alter_table("statement_proposed_files", schema=None) as batch_op:
+        batch_op.create_index("ix_statement_proposed_files_state", ["tenant_id", "state", "brought_at"], unique=False)
 
     op.create_table(
         "tariff_versions",
@@ -1231,6 +1266,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_tariff_versions_place")
 
     op.drop_table("tariff_versions")
+    with op.batch_alter_table("statement_proposed_files", schema=None) as batch_op:
+        batch_op.drop_index("ix_statement_proposed_files_state")
+
+    op.drop_table("statement_proposed_files")
     with op.batch_alter_table("statement_lines", schema=None) as batch_op:
         batch_op.drop_index("ix_statement_lines_order_no")
         batch_op.drop_index(

@@ -116,6 +116,7 @@ def _page(
         nav="protections",
         grants=grants,
         phase=lambda each: phase(each, now),
+        is_termination_asked=lambda each: protections.is_termination_asked(each, now),
         people=people,
         evidence=evidence,
         places=named,
@@ -172,20 +173,20 @@ def draft(here: Here, request: Request, found: Looking, form: SentForm) -> Respo
 
 
 _STEPS = {
-    "submit": ("admin", protections.submit),
-    "approve": ("approver", protections.approve),
-    "terminate": ("admin", protections.terminate),
+    "submit": (("admin",), protections.submit),
+    "approve": (("approver",), protections.approve),
+    "terminate": (("admin", "approver"), protections.terminate),
 }
 
 
 @router.post("/protections/{grant_id}")
 def step(here: Here, request: Request, found: Looking, form: SentForm, grant_id: str) -> Response:
-    """Submit, approve or terminate a grant."""
+    """Submit or approve a grant, or ask for its end and, as a second person, end it."""
     wanted = form.need("do")
     if wanted not in _STEPS:
         raise FormIncomplete(field="do")
-    role, act = _STEPS[wanted]
-    demand_role(found.cardholder, role)
+    roles, act = _STEPS[wanted]
+    demand_role(found.cardholder, *roles)
     try:
         with here.backend.db.write() as conn:
             act(conn, found.tenant_id, grant_id, found.cardholder.cardholder_id, here.now)

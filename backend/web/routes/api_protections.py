@@ -87,7 +87,7 @@ def approve(here: Here, found: Approver, grant_id: str) -> dict[str, Any]:
 
 
 @router.post("/{grant_id}/terminate")
-def terminate(here: Here, found: Approver, grant_id: str) -> dict[str, Any]:
-    """End an approved grant now; what it refused until now stays on record."""
+def terminate(here: Here, found: Admin, grant_id: str) -> dict[str, Any]:
+    """Ask for the end of an approved grant or, as a second person, end it now; what it refused stays on record."""
     with here.backend.db.write() as conn:
         return asdict(protections.terminate(conn, found.tenant_id, grant_id, found.cardholder.cardholder_id, here.now))

@@ -8,14 +8,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from backend.cardholders.types import SignIn
-from backend.errors import BackendError
+from backend.errors import BackendError, NotFound
+from backend.payments import people_rules
+from backend.statements import proposals
 from backend.statements import service as statements
-from backend.statements.types import StatementRefused
-from backend.web.finance_view import last_days, statement_days
+from backend.statements.proposals import ProposedFile
+from backend.statements.types import StatementFile, StatementRefused
+from backend.web.finance_view import last_days, people, statement_days
 from backend.web.rendering import say
-from backend.web.routes.finance import Viewer
+from backend.web.routes.finance import DECIDERS, Viewer
 from backend.web.routes.finance_entries import PROPOSERS
-from backend.web.signed_in import Form, FormIncomplete, Here, Site, require
+from backend.web.signed_in import Form, FormIncomplete, Here, SentForm, Site, demand_role, require
 from backend.web.uploads import Upload, upload_of
 
 router = APIRouter(prefix="/finance/statements", include_in_schema=False)
@@ -57,6 +60,8 @@ def _page(
     days = [newest - timedelta(days=number) for number in range(1, _DAYS + 1)]
     with here.backend.db.read() as conn:
         listed = statement_days(conn, found.tenant_id, days)
+        waiting = proposals.waiting(conn, found.tenant_id)
+        named = people(conn, found.tenant_id, [each.brought_by for each in waiting])
     refused = refusal if isinstance(refusal, StatementRefused) else None
     return here.pages.render(
         request,
@@ -66,6 +71,9 @@ def _page(
         nav="finance",
         part="statements",
         days=listed,
+        waiting=waiting,
+        people=named,
+        may_decide=bool(found.cardholder.roles & people_rules.APPROVERS),
         older=days[-1].isoformat(),
         is_first=newest == local.date(),
         yesterday=last_days(local, 1)[0].isoformat(),
@@ -87,7 +95,7 @@ def show(here: Here, request: Request, found: Viewer) -> Response:
 
 @router.post("")
 def bring(here: Here, request: Request, found: Importer, sent: SentFile) -> Response:
-    """Import a file, whole or not at all; one that is known already changes nothing."""
+    """Read a file and let it wait for a second person; one that is known already changes nothing."""
     form = sent.form
     try:
         day = _parse_day(form.need("day"))
@@ -98,17 +106,43 @@ def bring(here: Here, request: Request, found: Importer, sent: SentFile) -> Resp
         method = form.need("method")
         provider = here.backend.context.providers.get(method)
         with here.backend.db.write() as conn:
-            file = statements.import_file(
+            file = proposals.bring(
                 conn,
                 tenant_id=found.tenant_id,
                 method=method,
                 day=day,
                 name=sent.name,
                 data=sent.data,
+                brought_by=found.cardholder.cardholder_id,
                 now=here.now,
                 merchant_no=provider.merchant_no(found.tenant_id) if provider is not None else "",
             )
     except BackendError as refusal:
         return _page(here, request, found, refusal=refusal, sent=form)
-    did = "imported" if file.is_new else "known"
+    return _done("waiting" if isinstance(file, ProposedFile) else "known", file)
+
+
+def _done(did: str, file: ProposedFile | StatementFile) -> Response:
     return RedirectResponse(f"/finance/statements?did={did}&method={file.method}&day={file.day.isoformat()}", 303)
+
+
+@router.post("/{proposal_id}")
+def decide(here: Here, request: Request, found: Viewer, form: SentForm, proposal_id: str) -> Response:
+    """Import a file as its second person, or refuse it; who brought it may take it back."""
+    demand_role(found.cardholder, *DECIDERS)
+    decider, wanted = found.cardholder.cardholder_id, form.need("do")
+    if wanted not in ("approve", "reject"):
+        raise FormIncomplete(field="do")
+    file: ProposedFile | StatementFile
+    try:
+        with here.backend.db.write() as conn:
+            at = {"tenant_id": found.tenant_id, "proposal_id": proposal_id}
+            if wanted == "approve":
+                file = proposals.approve(conn, approved_by=decider, now=here.now, **at)
+            else:
+                file = proposals.reject(conn, rejected_by=decider, now=here.now, **at)
+    except NotFound:
+        raise
+    except BackendError as refusal:
+        return _page(here, request, found, refusal=refusal)
+    return _done("imported" if wanted == "approve" else "rejected", file)

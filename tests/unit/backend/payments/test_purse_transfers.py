@@ -1,6 +1,7 @@
 """Moving money between one's own purses: as the table allows, never what is held, once per request."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ class TestTransfer:
         assert (moved.transfer_id, moved.amount_minor, moved.created_at) == ("pt_request-0001", 400, office.now)
         assert office.purses() == {"subsidy": 0, "voucher": 400, "wallet": 600}
         assert office.is_even()
+
+    def test_answers_a_repeat_to_the_letter(self, office: Office) -> None:
+        office.now = office.now.replace(microsecond=123_456)
+        first = office.transfer(400)
+        office.now += timedelta(seconds=3)
+
+        assert office.transfer(400) == first
+        assert first.created_at.microsecond == 123_000
 
     def test_is_one_per_request(self, office: Office) -> None:
         first = office.transfer(600)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from backend.db import Database
 from backend.fleet.service import PlaceUnknown
-from backend.protections import service
+from backend.protections import repository, service
 from backend.protections.rules import Grant
 from tests.factories import NOW
 from tests.unit.backend.fleet.helpers import TENANT, add_campus
@@ -101,7 +102,8 @@ class TestSubmit:
         with database.write() as conn:
             add_campus(conn)
             put_in_force(conn, DRAFT)
-            service.terminate(conn, TENANT, "gr_1", "ch_2", ended_at)
+            service.terminate(conn, TENANT, "gr_1", "ch_2", NOW)
+            service.terminate(conn, TENANT, "gr_1", "ch_1", ended_at)
             put_in_force(conn, replace(OTHER, active_from=ended_at))
 
             assert require(conn, "alipay", at=ended_at).reason == "protected"
@@ -225,3 +227,55 @@ class TestEvidence:
                 "gr_1", {"alipay": 3}, {"provider_outage": 1, "visitor": 1}
             )
             assert service.evidence(conn, TENANT, "gr_1", since=NOW + MS).refused == {}
+
+
+class TestTerminate:
+    def test_needs_a_second_person_and_leaves_the_grant_in_force_until_then(self, database: Database) -> None:
+        asked_at, agreed_at = NOW + timedelta(minutes=1), NOW + timedelta(minutes=9)
+        with database.write() as conn:
+            add_campus(conn)
+            put_in_force(conn, DRAFT)
+            asked = service.terminate(conn, TENANT, "gr_1", "ch_1", asked_at)
+            with pytest.raises(service.SamePerson):
+                service.terminate(conn, TENANT, "gr_1", "ch_1", agreed_at)
+            with pytest.raises(service.MethodNotAccepted):
+                require(conn, "alipay", at=agreed_at - MS)
+            ended = service.terminate(conn, TENANT, "gr_1", "ch_2", agreed_at)
+
+            assert (asked.status, asked.termination_asked_by, asked.terminated_at) == ("approved", "ch_1", None)
+            assert service.is_termination_asked(asked, agreed_at)
+            assert (ended.status, ended.terminated_at) == ("terminated", agreed_at)
+            assert require(conn, "alipay", at=agreed_at).reason == "open"
+            with pytest.raises(service.GrantNotReady):
+                service.terminate(conn, TENANT, "gr_1", "ch_3", agreed_at)
+
+    def test_forgets_a_wish_that_nobody_agreed_to_for_a_week(self, database: Database) -> None:
+        later = NOW + service.TERMINATION_ASKED_FOR
+        with database.write() as conn:
+            add_campus(conn)
+            put_in_force(conn, DRAFT)
+            asked = service.terminate(conn, TENANT, "gr_1", "ch_1", NOW)
+            again = service.terminate(conn, TENANT, "gr_1", "ch_2", later)
+
+        assert service.is_termination_asked(asked, later - MS)
+        assert not service.is_termination_asked(asked, later)
+        assert (again.status, again.termination_asked_by) == ("approved", "ch_2")
+
+    def test_takes_one_person_while_the_grant_binds_nobody(self, database: Database) -> None:
+        with database.write() as conn:
+            add_campus(conn)
+            service.draft(conn, DRAFT, NOW)
+
+            assert service.terminate(conn, TENANT, "gr_1", "ch_1", NOW).status == "terminated"
+
+    def test_is_by_two_in_the_table_as_well(self, database: Database) -> None:
+        with database.write() as conn:
+            add_campus(conn)
+            put_in_force(conn, DRAFT)
+
+        def alone() -> None:
+            with database.write() as conn:
+                repository.update_grant(conn, TENANT, "gr_1", status="terminated", terminated_at=NOW)
+
+        with pytest.raises(IntegrityError):
+            alone()

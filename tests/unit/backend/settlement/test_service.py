@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from backend.bootstrap.tables import load_tables
@@ -299,6 +300,90 @@ class TestCorrection:
         assert world.session(started.water_session_id).evidence == "device_log"
         with world.db.read() as conn:
             assert service.unbilled(conn, TENANT) == []
+
+    @pytest.mark.parametrize(("register", "lost_before"), [(1_500, 4), (5_500, 33), (10_000, 66)])
+    def test_books_only_what_the_earlier_loss_left_out(self, world: World, register: int, lost_before: int) -> None:
+        started = world.start()
+        open_valve(world, started)
+        change(
+            world, lambda conn: payments.void(conn, tenant_id=TENANT, auth_id=started.auth_id, now=world.now)
+        )  # the hold is gone before its ending is known
+        world.later(900 + sweeper.ENDING_WAIT_S + 10)
+        with world.db.write() as conn:
+            fleet.record_health(conn, TENANT, health(world.now, registers={OUTLET: register}), world.now)
+        sweeper.sweep(world.ctx, world.now)
+        before = world.session(started.water_session_id)
+        assert (before.evidence, before.captured_minor, before.overrun_minor) == ("latest_reading", 0, lost_before)
+
+        for _ in range(2):
+            end(world, started)
+
+        after = world.session(started.water_session_id)
+        assert (after.charge_minor, after.captured_minor, after.overrun_minor) == (66, 0, 66)
+        with world.db.read() as conn:
+            assert balance_of(conn, "operator_loss") == balance_of(conn, "water_revenue") == 66
+            by_cause = {one.cause: one.amount_minor for one in service.unbilled(conn, TENANT)}
+        assert by_cause.pop("hold_gone") == lost_before
+        assert sum(by_cause.values()) == 66 - lost_before
+        world.check_books()
+
+    def test_leaves_a_true_ending_as_it_was(self, world: World) -> None:
+        started = world.start()
+        open_valve(world, started)
+        end(world, started)
+        settled = world.session(started.water_session_id)
+
+        end(world, started, used=20_000)
+
+        after = world.session(started.water_session_id)
+        assert (after.closing_pulses, after.charge_minor, after.captured_minor) == (10_000, 66, 66)
+        assert (after.evidence, after.ignored_events) == (settled.evidence, settled.ignored_events + 1)
+        with world.db.read() as conn:
+            assert service.unbilled(conn, TENANT) == []
+            latest = metering.latest(conn, TENANT, OUTLET)
+            assert balance_of(conn, "operator_loss") == 0
+        assert latest is not None
+        assert latest.register_pulses == 10_000
+        world.check_books()
+
+    @pytest.mark.parametrize("evidence", [rules.LATEST_READING, rules.CUT_READING])
+    def test_does_not_put_one_reading_in_place_of_another(self, world: World, evidence: str) -> None:
+        started = self.settled_from(world, 1_500)
+
+        again = replace(world.ended(started), evidence=evidence)
+        change(world, lambda conn: service.on_ended(conn, world.ctx, TENANT, again, world.now))
+
+        after = world.session(started.water_session_id)
+        assert (after.closing_pulses, after.charge_minor, after.overrun_minor) == (1_500, 4, 0)
+        with world.db.read() as conn:
+            assert service.unbilled(conn, TENANT) == []
+        world.check_books()
+
+    def test_touches_no_other_session_of_the_outlet(self, world: World) -> None:
+        first = self.settled_from(world, 1_500)
+        second = world.start("bob")
+        open_valve(world, second, pulses=10_000)
+        end(world, second, pulses=10_000, used=4_500)
+        before = world.session(second.water_session_id)
+        bobs = world.wallet("bob")
+
+        end(world, first)
+
+        assert world.session(second.water_session_id) == before
+        assert world.wallet("bob") == bobs
+        assert world.session(first.water_session_id).closing_pulses == 10_000
+        with world.db.read() as conn:
+            readings = metering.readings_by_device(conn, TENANT)[OUTLET]
+        at_ends = {
+            (each.reference, each.cause): each.register_pulses for each in readings if each.reference[:3] == "ws_"
+        }
+        assert at_ends == {
+            (first.water_session_id, "opening"): 1_000,
+            (first.water_session_id, "closing"): 10_000,
+            (second.water_session_id, "opening"): 10_000,
+            (second.water_session_id, "closing"): 14_500,
+        }
+        world.check_books()
 
     def test_counts_a_loss_after_release_once(self, world: World) -> None:
         started = world.start()

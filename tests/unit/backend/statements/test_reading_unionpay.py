@@ -93,6 +93,9 @@ class TestRead:
         [
             (date(2028, 2, 29), at("00:00:00", date(2028, 2, 29)), datetime(2028, 2, 28, 16, tzinfo=UTC)),
             (date(2028, 3, 1), at("23:00:00", date(2028, 2, 29)), datetime(2028, 2, 29, 15, tzinfo=UTC)),
+            (date(2026, 11, 22), at("22:00:00", date(2026, 11, 21)), datetime(2026, 11, 21, 14, tzinfo=UTC)),
+            (date(2026, 11, 22), at("23:00:00", date(2026, 11, 21)), datetime(2026, 11, 21, 15, tzinfo=UTC)),
+            (date(2026, 11, 22), at("23:00:00", date(2026, 11, 22)), datetime(2026, 11, 22, 15, tzinfo=UTC)),
             (date(2027, 1, 1), at("23:30:00", date(2026, 12, 31)), datetime(2026, 12, 31, 15, 30, tzinfo=UTC)),
             (date(2026, 12, 31), at("23:59:59", date(2026, 12, 31)), datetime(2026, 12, 31, 15, 59, 59, tzinfo=UTC)),
         ],

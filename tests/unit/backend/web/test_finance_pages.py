@@ -107,6 +107,18 @@ def _send_file(client: TestClient, data: bytes, *, method: str = "wechat", day: 
     return answer
 
 
+def _waiting_file(client: TestClient) -> str:
+    """Return the address of the file that waits."""
+    form = BeautifulSoup(client.get("/finance/statements").text, "html.parser").select_one("table.waiting form")
+    assert form is not None
+    return str(form["action"])
+
+
+def _decide_file(client: TestClient, do: str) -> Response:
+    answer: Response = post(client, "/finance/statements", _waiting_file(client), do=do)
+    return answer
+
+
 @pytest.fixture
 def other_school(school: School) -> School:
     """Return the school beside another one with an office of its own."""
@@ -202,6 +214,7 @@ class TestOtherSchools:
     def test_have_files_of_their_own(self, app: FastAPI, other_school: School, signed_in_as: SignedInAs) -> None:
         _send_file(signed_in_as("fin"), PLAIN["wechat"](ROWS["wechat"]))
 
+        _decide_file(signed_in_as("approver"), "approve")
         assert "bill.csv" not in _elsewhere(app).get("/finance/statements").text
 
 
@@ -550,20 +563,50 @@ class TestDisputes:
 
 class TestStatements:
     @pytest.mark.parametrize("method", sorted(ROWS))
-    def test_are_imported_and_summed_by_kind(self, signed_in_as: SignedInAs, method: str) -> None:
-        client = signed_in_as("fin")
+    def test_are_imported_by_a_second_person_and_summed_by_kind(self, signed_in_as: SignedInAs, method: str) -> None:
+        client, second = signed_in_as("fin"), signed_in_as("approver")
         data = PACKED[method](ROWS[method])
 
         sent = _send_file(client, data, method=method)
+        assert "读取无误" in _text(client.get(sent.headers["location"]))
+        alone = _decide_file(client, "approve")
+        imported = _decide_file(second, "approve")
         again = _send_file(client, data, method=method)
 
-        assert (sent.status_code, again.status_code) == (303, 303)
-        assert "已导入" in _text(client.get(sent.headers["location"]))
+        assert (sent.status_code, alone.status_code, imported.status_code, again.status_code) == (303, 403, 303, 303)
+        assert "已导入" in _text(client.get(imported.headers["location"]))
         assert "早已导入" in _text(client.get(again.headers["location"]))
         soup = BeautifulSoup(client.get("/finance/statements").text, "html.parser")
         rows = soup.select("table.files tbody tr:not(.missing)")
         assert sum(int(row.select("td")[4].get_text()) for row in rows) >= len(ROWS[method])
         assert "bill.csv" in rows[0].get_text()
+
+    @pytest.mark.parametrize(("login", "said"), [("fin", "Take back"), ("approver", "Refuse")])
+    def test_can_be_taken_back_or_refused(
+        self, school: School, signed_in_as: SignedInAs, login: str, said: str
+    ) -> None:
+        _send_file(signed_in_as("fin"), PACKED["wechat"](ROWS["wechat"]))
+        client = signed_in_as(login, "en")
+        assert said in client.get("/finance/statements").text
+
+        gone = _decide_file(client, "reject")
+
+        assert "nothing of it was stored" in client.get(gone.headers["location"]).text
+        assert 'class="waiting"' not in client.get("/finance/statements").text
+        with school.db.read() as conn:
+            assert statements.files(conn, "gxu") == []
+
+    def test_that_wait_are_decided_about_once_and_by_those_who_may(self, signed_in_as: SignedInAs) -> None:
+        _send_file(signed_in_as("fin"), PACKED["wechat"](ROWS["wechat"]))
+        second, admin = signed_in_as("approver", "en"), signed_in_as("admin", "en")
+        path = _waiting_file(second)
+
+        assert post(admin, "/finance/statements", path, do="approve").status_code == 403
+        assert post(second, "/finance/statements", path, do="dance").status_code == 422
+        assert post(second, "/finance/statements", path, do="approve").status_code == 303
+        late = post(second, "/finance/statements", path, do="reject")
+        assert (late.status_code, "Somebody has decided" in late.text) == (409, True)
+        assert post(second, "/finance/statements", "/finance/statements/sf_none", do="reject").status_code == 404
 
     def test_of_another_merchant_are_refused(self, school: School, signed_in_as: SignedInAs) -> None:
         school.providers["wechat"].known_as = "1900000000"

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from tests.fakes.web_site import PASSWORD, School, add_foreign_school
-from tests.unit.backend.web.conftest import SignedInAs, post
+from tests.unit.backend.web.conftest import SignedInAs, form_token, post
 
 _BODY = {
     "grantor": "计财处",
@@ -99,10 +99,10 @@ class TestSteps:
             api.post(f"{path}/approve", headers=approver).json()["status"],
         ]
         during = api.get(f"{_BASE}/preview?device_id=dev_o1", headers=admin).json()["methods"]
-        states.append(api.post(f"{path}/terminate", headers=approver).json()["status"])
+        states += [api.post(f"{path}/terminate", headers=each).json()["status"] for each in (admin, approver)]
         after = api.get(f"{_BASE}/preview?device_id=dev_o1", headers=admin).json()["methods"]
 
-        assert states == ["submitted", "approved", "terminated"]
+        assert states == ["submitted", "approved", "approved", "terminated"]
         assert [each["method"] for each in during if not each["accepted"]] == ["alipay", "wechat"]
         assert all(each["accepted"] for each in after)
 
@@ -126,9 +126,8 @@ class TestSteps:
 
         assert {answer.json()["code"] for answer in answers} == {"role_missing"}
 
-    @pytest.mark.parametrize("step", ["approve", "terminate"])
-    def test_that_decide_take_an_approver(self, api: TestClient, step: str) -> None:
-        refused = api.post(f"{_BASE}/{_drafted(api)}/{step}", headers=_as(api, "admin"))
+    def test_that_approve_take_an_approver(self, api: TestClient) -> None:
+        refused = api.post(f"{_BASE}/{_drafted(api)}/approve", headers=_as(api, "admin"))
 
         assert (refused.status_code, refused.json()["code"]) == (403, "role_missing")
 
@@ -161,3 +160,32 @@ class TestPreview:
         answer = api.get(f"{_BASE}/preview?device_id=dev_x", headers=_as(api, "admin"))
 
         assert (answer.status_code, answer.json()["code"]) == (404, "device_unknown")
+
+
+class TestTermination:
+    @pytest.mark.parametrize(
+        ("language", "ask", "waits", "agree", "over"),
+        [
+            ("zh", "提议终止", "终止等待第二人同意", "同意终止", "已终止"),
+            ("en", "Ask for its end", "Its end awaits a second person", "Agree to its end", "Terminated"),
+        ],
+    )
+    def test_is_asked_for_by_one_and_agreed_to_by_another(
+        self, school: School, signed_in_as: SignedInAs, language: str, ask: str, waits: str, agree: str, over: str
+    ) -> None:
+        grant_id = school.grant(days=10)
+        admin, approver = signed_in_as("admin", language), signed_in_as("approver", language)
+
+        def end(client: TestClient) -> int:
+            token = form_token(client.get("/admin/protections").text)
+            sent = {"form_token": token, "do": "terminate"}
+            answer = client.post(f"/admin/protections/{grant_id}", data=sent, follow_redirects=False)
+            return int(answer.status_code)
+
+        assert ask in admin.get("/admin/protections").text
+        assert end(admin) == 303
+        assert waits in admin.get("/admin/protections").text
+        assert end(admin) == 403
+        assert agree in approver.get("/admin/protections").text
+        assert end(approver) == 303
+        assert over in approver.get("/admin/protections").text

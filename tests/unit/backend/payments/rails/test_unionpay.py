@@ -108,6 +108,19 @@ class TestVerifiedAnswer:
     def test_takes_nothing_else(self, tmp_path: Path, body: bytes) -> None:
         assert signing.verified_answer(load_unionpay(folder(tmp_path, "unionpay")), body) is None
 
+    @pytest.mark.parametrize("escaped", [True, False])
+    @pytest.mark.parametrize("again", ["orderId=1", "orderId=2", "orderId=", "txnAmt=100"])
+    def test_takes_no_field_twice_however_well_signed(self, tmp_path: Path, escaped: bool, again: str) -> None:
+        merchant = load_unionpay(folder(tmp_path, "unionpay"))
+        name, _, value = again.partition("=")
+        signed = unionpay_form({"orderId": "1", "txnAmt": "100"}, escaped=escaped)
+        assert signing.verified_answer(merchant, signed) is not None
+
+        assert signing.verified_answer(merchant, signed + f"&{again}".encode()) is None
+        assert signing.verified_answer(merchant, f"{again}&".encode() + signed) is None
+        assert signing.form_fields(f"{name}={value}&{again}".encode()) is None
+        assert signing.plain_fields(f"{name}={value}&{again}".encode()) is None
+
     def test_takes_nothing_of_another_key_or_method(self, tmp_path: Path) -> None:
         merchant = load_unionpay(folder(tmp_path, "unionpay"))
 
