@@ -235,9 +235,10 @@ class DeviceController(OrderBook):
         health.timeouts += isinstance(error, NoAnswer)
         if self._failures < FAILURES_BEFORE_SILENT:
             return
-        if health.state != "silent" or FaultCode.DEVICE_SILENT not in health.faults:
+        is_news = health.state != "silent" or FaultCode.DEVICE_SILENT not in health.faults
+        self._in.registry.set_state(self.device_id, "silent", f"{error}; {health.timeouts} times without an answer")
+        if is_news:
             log.warning("device silent", extra={"device": self.device_id, "reason": str(error)})
-            self._in.registry.set_state(self.device_id, "silent", f"{error}")
             await self.set_faults(self._device_faults | {FaultCode.DEVICE_SILENT}, str(error))
         await self._settle_faults()
         self.identity = None  # whoever answers next must say who it is

@@ -15,6 +15,9 @@ from gateway.devices.ports import LogRecord
 from gateway.sessions.reasons import stop_reason
 from gateway.uplink.state import SessionMemory
 
+#: how long beyond its grant a session may have taken to close
+CLOSING_S_MAX = 60
+
 
 @dataclass(slots=True)
 class Settled:
@@ -30,6 +33,11 @@ class Settled:
 
 def _asked(session: SessionMemory) -> StopReason | None:
     return StopReason(session.asked_stop) if session.asked_stop else None
+
+
+def _believable_s(session: SessionMemory, duration_s: int) -> int:
+    """Return how long a session lasted: a clock that jumped meanwhile makes it neither negative nor hours too long."""
+    return min(max(0, duration_s), session.duration_limit_s + CLOSING_S_MAX)
 
 
 def _ended(session: SessionMemory, record: LogRecord, event_id: str, now_ms: int) -> WaterSessionEnded:
@@ -50,7 +58,7 @@ def _ended(session: SessionMemory, record: LogRecord, event_id: str, now_ms: int
         closing_pulses=record.total_pulses,
         k_factor_pulses_per_m3=session.k_factor_pulses_per_m3,
         temperature_decidegc=record.temperature_decidegc,
-        duration_s=max(0, duration_s),
+        duration_s=_believable_s(session, duration_s),
         device_log_sequence=record.sequence if record.evidence == "device_log" else None,
         device_boot_id=record.boot_id,
         evidence=record.evidence,
@@ -129,7 +137,7 @@ def ended_by_register(
         closing_pulses=register_pulses,
         k_factor_pulses_per_m3=session.k_factor_pulses_per_m3,
         temperature_decidegc=temperature_decidegc,
-        duration_s=max(0, (now_ms - session.begun_at_ms) // 1000),
+        duration_s=_believable_s(session, (now_ms - session.begun_at_ms) // 1000),
         device_boot_id=boot_id,
         evidence="register_continuity",
     )

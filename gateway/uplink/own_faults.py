@@ -23,6 +23,9 @@ WATCH_PERIOD_S = 1.0
 #: records that sessions running now may still need are kept free, and so is this share of the journal for clearing
 SLACK_SHARE = 20
 DETAIL_MAX = 200
+#: our clock against the monotonic one may drift so far between two looks; more is a jump, and is told for so long
+JUMP_MS_MIN = 60_000
+JUMP_TOLD_S = 60.0
 
 
 def is_crowded(*, waiting: int, rows_max: int, reserved: int, was_crowded: bool) -> bool:
@@ -44,6 +47,11 @@ class OwnFaults:
         self._crowded = FaultCode.JOURNAL_FULL.value in self._memory.faults
         #: how far ahead of us a command was issued, and our clock against the monotonic one at that moment
         self._skew: tuple[int, int] | None = None
+        #: our clock against the monotonic one at the last look, and when it was last seen to jump
+        self._offset_before_ms: int | None = None
+        self._jumped_at_s: float | None = None
+        #: how often our clock has jumped
+        self.jumps = 0
         #: faults that are there, and what is known of them; of those raised before a restart nothing, at first
         self.present: dict[FaultCode, tuple[str, ...]] = {FaultCode(fault): () for fault in self._memory.faults}
 
@@ -139,12 +147,28 @@ class OwnFaults:
     async def clock_fits(self) -> None:
         """Note that a correctly signed command came in its time."""
         if self.has(FaultCode.CLOCK_SKEW):
-            self._skew = None
+            self._skew = self._jumped_at_s = None
             await self.clear(FaultCode.CLOCK_SKEW)
 
     async def _look_at_clock(self) -> None:
-        """Take a clock that was set forward far enough for a clock that fits; the next command will tell."""
+        """
+        Tell of a clock that jumped, for a while: whether it is right now the next command tells.
+
+        A clock that was behind and has been set forward far enough is taken for one that fits.
+        """
+        offset_ms, before_ms = self._offset_ms(), self._offset_before_ms
+        self._offset_before_ms = offset_ms
+        jump_ms = 0 if before_ms is None else offset_ms - before_ms
         if self._skew is not None:
-            ahead_ms, offset_ms = self._skew
-            if self._offset_ms() - offset_ms >= ahead_ms - SKEW_MS_MAX:
+            ahead_ms, offset_then_ms = self._skew
+            if offset_ms - offset_then_ms >= ahead_ms - SKEW_MS_MAX:
                 await self.clock_fits()
+        elif abs(jump_ms) >= JUMP_MS_MIN:
+            self.jumps += 1
+            self._jumped_at_s = asyncio.get_running_loop().time()
+            log.error("our clock jumped", extra={"by_ms": jump_ms, "jumps": self.jumps})
+            detail = f"our clock jumped by {jump_ms / 1000:+.0f} s, jump {self.jumps} since the start"
+            await self.set(FaultCode.CLOCK_SKEW, detail)
+        elif self._jumped_at_s is not None and asyncio.get_running_loop().time() - self._jumped_at_s >= JUMP_TOLD_S:
+            self._jumped_at_s = None
+            await self.clear(FaultCode.CLOCK_SKEW)

@@ -7,8 +7,10 @@ import pytest
 
 from gateway.contract.events import FaultCleared, FaultRaised
 from gateway.contract.faults import FaultCode
+from gateway.uplink import own_faults
 from gateway.uplink.own_faults import OwnFaults, is_crowded
 from tests.fakes.gateway_port import Bench
+from tests.fakes.virtual_loop import run_virtually
 from tests.unit.gateway.uplink.test_journal import append
 from tests.unit.gateway.uplink.test_store import fill, make_room
 
@@ -106,6 +108,56 @@ class TestClockSkew:
 
         run(work())
         assert own.told() == [("raised", "clock_skew"), ("cleared", "clock_skew")]
+
+
+HOUR_MS = 3_600_000
+
+
+class TestClockJump:
+    @pytest.mark.parametrize(("jump_ms", "said"), [(HOUR_MS, "+3600 s"), (-HOUR_MS, "-3600 s")])
+    def test_of_an_hour_is_named_and_counted_and_no_longer_told_after_a_minute(
+        self, own: Own, jump_ms: int, said: str
+    ) -> None:
+        async def work() -> None:
+            await own.faults.look()
+            own.bench.now_ms += jump_ms
+            await own.faults.look()
+            assert own.told() == [("raised", "clock_skew")]
+            assert own.faults.jumps == 1
+            (detail,) = own.faults.present[FaultCode.CLOCK_SKEW]
+            assert said in detail
+            await asyncio.sleep(own_faults.JUMP_TOLD_S / 2)
+            own.bench.now_ms += int(own_faults.JUMP_TOLD_S * 500)
+            await own.faults.look()
+            assert own.faults.has(FaultCode.CLOCK_SKEW)
+            await asyncio.sleep(own_faults.JUMP_TOLD_S / 2)
+            own.bench.now_ms += int(own_faults.JUMP_TOLD_S * 500)
+            await own.faults.look()
+
+        run_virtually(work())
+        assert own.told() == [("raised", "clock_skew"), ("cleared", "clock_skew")]
+
+    def test_and_a_command_in_its_time_after_it_are_told(self, own: Own) -> None:
+        async def work() -> None:
+            await own.faults.look()
+            own.bench.now_ms += HOUR_MS
+            await own.faults.look()
+            await own.faults.clock_fits()
+            await own.faults.look()
+
+        run_virtually(work())
+        assert own.told() == [("raised", "clock_skew"), ("cleared", "clock_skew")]
+        assert own.faults.jumps == 1
+
+    def test_is_not_what_a_clock_does_that_is_set_a_little(self, own: Own) -> None:
+        async def work() -> None:
+            for step_ms in (30_000, -30_000, 59_000):
+                await own.faults.look()
+                own.bench.now_ms += step_ms
+            await own.faults.look()
+
+        run_virtually(work())
+        assert own.told() == []
 
 
 class TestStrangers:
