@@ -11,6 +11,7 @@ from backend.db import Database
 from backend.errors import BackendError
 from backend.payments import cases, disputes
 from backend.payments import people_repository as repository
+from backend.payments import service as payments
 from backend.payments.disputes import Dispute
 from tests.unit.backend.payments.office import TENANT, Office
 
@@ -76,6 +77,27 @@ def _case(office: Office) -> cases.Case:
 
 
 class TestRecordDispute:
+    def test_is_about_the_payment_that_was_taken(self, office: Office) -> None:
+        with office.db.write() as conn:
+            for auth_id in ("auth_2a", "auth_2b"):
+                payments.open_authorization(
+                    conn,
+                    tenant_id=TENANT,
+                    auth_id=auth_id,
+                    water_session_id="ws_2",
+                    cardholder_id="ch_ann",
+                    method="wallet",
+                    amount_minor=100,
+                    expires_at=office.now + timedelta(days=2),
+                    now=office.now,
+                )
+            payments.void(conn, tenant_id=TENANT, auth_id="auth_2a", now=office.now)
+            payments.capture(
+                conn, tenant_id=TENANT, auth_id="auth_2b", capture_id="cap_2", amount_minor=90, now=office.now
+            )
+
+        assert _open(office, water_session_id="ws_2").auth_id == "auth_2b"
+
     def test_opens_a_case_with_what_the_meter_says(self, office: Office) -> None:
         opened = _open(office)
 

@@ -1,5 +1,6 @@
 """Daily statements: fetched once, and the last word on what nobody answered."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -264,6 +265,63 @@ class TestResolveFromStatements:
         assert read(world) == 1
         assert balance(world.db, "cardholder_wallet/ch_1") == 1_400
 
+    def test_days_are_the_schools_not_greenwichs(self, world: World) -> None:
+        world.now = datetime(2026, 11, 22, 17, tzinfo=UTC)  # 01:00 on the 23rd at the school
+        top_up(world, "lost_request")
+        import_days(world.db, world.provider, [TODAY, TOMORROW])
+        assert read(world) == 0
+        import_days(world.db, world.provider, [TOMORROW + timedelta(days=1)])
+
+        assert read(world) == 1
+        assert state(world) is TopUpState.DECLINED
+
+    def test_no_file_of_the_day_before_is_needed_for_what_was_sent_after_midnight(self, world: World) -> None:
+        world.now = datetime(2026, 11, 22, 17, tzinfo=UTC)
+        top_up(world, "lost_request")
+        import_days(world.db, world.provider, [TOMORROW, TOMORROW + timedelta(days=1)])
+
+        assert read(world) == 1
+
+    def test_silence_about_a_step_counts_from_when_it_was_last_asked_for(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave("lost_request", *["lost_request"] * 400)
+        for wait_s in (1, 86_400 * 2, 86_400 * 2):
+            world.resolve(seconds=wait_s)
+        import_days(world.db, world.provider, [TODAY, TOMORROW])
+        assert read(world) == 0
+        import_days(world.db, world.provider, [TOMORROW + timedelta(days=number) for number in range(1, 5)])
+
+        assert read(world) == 1
+        assert balance(world.db, "operator_loss") == 120
+
+    def test_a_step_listed_with_another_amount_is_a_case_and_stays_open(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave("lost_answer", *_CUT)
+        world.resolve(seconds=1)
+        (listed,) = world.provider.rows
+        world.provider.rows[0] = replace(listed, amount_minor=119)
+        import_days(world.db, world.provider, [TODAY])
+
+        assert read(world) == 0
+        assert world.cases() == [("amount_differs", "cap_1.capture")]
+        with world.db.read() as conn:
+            assert [each.status for each in service.unknowns(conn, "gxu")] == ["pending"]
+
+    def test_a_capture_may_be_listed_as_a_payment(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.provider.behave("lost_answer", *_CUT)
+        world.resolve(seconds=1)
+        (listed,) = world.provider.rows
+        world.provider.rows[0] = replace(listed, kind="payment")
+        import_days(world.db, world.provider, [TODAY])
+
+        assert read(world) == 1
+        with world.db.read() as conn:
+            assert service.unknowns(conn, "gxu") == []
+
     def test_a_step_still_asked_about_is_not_settled_by_silence(self, world: World) -> None:
         world.held("unionpay")
         world.capture(120)
@@ -307,6 +365,14 @@ class TestFetchStatements:
         self._fetch(world)
 
         assert self._asked(world) == ["gxu/2026-12-06", "gxu/2026-12-07", "gxu/2026-12-08"]
+
+    def test_the_first_day_is_the_schools(self, world: World) -> None:
+        world.now = datetime(2026, 11, 22, 17, tzinfo=UTC)  # 01:00 on the 23rd at the school
+        world.held("unionpay")
+        world.now = datetime(2026, 11, 24, 4, tzinfo=UTC)
+        self._fetch(world)
+
+        assert self._asked(world) == ["gxu/2026-11-23"]
 
     def test_a_provider_that_was_never_used_is_not_asked(self, world: World) -> None:
         world.now += timedelta(days=5)

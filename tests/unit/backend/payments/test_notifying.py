@@ -1,6 +1,7 @@
 """Notifications: verified, stored once, applied like an answer; the forged and the strange change nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -10,6 +11,7 @@ from backend.payments.models import notifications
 from backend.payments.order_numbers import order_no
 from backend.payments.port import Notification, NotificationRefused
 from backend.payments.service import Ack, State, TopUpState
+from tests.fakes.provider import FakeOrder
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
 
@@ -98,6 +100,39 @@ class TestTakeNotification:
             f"{method}/{world.now.date()}",
             2,
         )
+
+    @SQLITE
+    @pytest.mark.parametrize("said", [{"amount_minor": 299}, {"status": "charged"}, {"status": "waiting"}])
+    def test_the_same_id_with_other_words_is_not_believed(self, world: World, said: dict[str, Any]) -> None:
+        world.held("unionpay")
+        send(world, "unionpay", world.provider.message("gxu", "auth_1"))
+
+        assert send(world, "unionpay", world.provider.message("gxu", "auth_1", **said)) == BELIEVED
+
+        assert world.cases() == [("amount_differs", f"unionpay/{order_no('auth_1')}")]
+        assert stored(world) == [("n1", "applied", 1)]
+
+    @SQLITE
+    def test_the_same_id_about_another_step_is_not_believed(self, world: World) -> None:
+        world.held("unionpay")
+        world.capture(120)
+        world.settle(seconds=60)
+        for number in (1, 2):
+            world.refund(10, f"rf_{number}")
+        world.settle(seconds=60)
+        for number in (1, 2):
+            message = world.provider.message("gxu", "auth_1", operation_id=f"rf_{number}.refund")
+            send(world, "unionpay", message)
+
+        assert world.cases() == [("amount_differs", f"unionpay/{order_no('rf_2.refund')}")]
+
+    @SQLITE
+    def test_a_refusal_of_an_order_nobody_knows_is_no_case(self, world: World) -> None:
+        world.provider.orders["gxu", "auth_stray"] = FakeOrder("hold", 300, "declined", "no_money")
+        send(world, "unionpay", world.provider.message("gxu", "auth_stray"))
+
+        assert stored(world) == [("n1", "unknown_order", 0)]
+        assert world.cases() == []
 
     @SQLITE
     def test_every_reason_of_forged_ones_is_kept_with_its_count(self, world: World) -> None:

@@ -28,6 +28,24 @@ def sends(world: World) -> int:
 
 
 class TestResolveDue:
+    def test_leaves_an_order_to_the_process_that_opened_it_for_half_a_minute(self, world: World) -> None:
+        world.open()
+
+        assert [world.resolve(seconds) for seconds in (0, 29, 1)] == [0, 0, 1]
+        assert (world.auth().state, world.auth().reason) == (State.DECLINED, "never_sent")
+
+    def test_asks_nothing_while_the_answer_to_the_order_is_still_awaited(self, world: World) -> None:
+        send, meanwhile = world.provider.authorize, []
+
+        def slow(order: Order, payer: Payer) -> Answer:
+            meanwhile.append(world.resolve(seconds=7))
+            return send(order, payer)
+
+        world.provider.authorize = slow  # type: ignore[method-assign]
+
+        assert world.held("unionpay").state is State.HELD
+        assert meanwhile == [0]
+
     def test_one_that_runs_into_a_bug_waits_and_stops_no_other(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
