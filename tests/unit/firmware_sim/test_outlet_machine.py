@@ -249,4 +249,4 @@ class Outlet(RuleBasedStateMachine):
 
 
 TestOutlet = Outlet.TestCase
-TestOutlet.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+TestOutlet.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
