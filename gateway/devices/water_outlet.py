@@ -88,8 +88,8 @@ class WaterOutlet(ProfileDevice):
         """Return the oldest thing a reader saw, if the flags say there is one."""
         newest = self._mail_newest
         mail = await super().mail(flags)
-        if mail is None:
-            self._mail_settled = newest
+        if mail is None and "mbx_pending" in flags:
+            self._mail_settled = newest  # looked, and there was nothing
         return mail
 
     async def acknowledge_mail(self, mail: Mail) -> None:

@@ -93,6 +93,7 @@ class Outlet:
         """Take in what was just written to the holding registers."""
         if address == _MAIL_ACK_AT and count == 1:
             self.bits &= ~_MAIL
+            self.image[2 * _MAIL_AT : 2 * _MAIL_AT + 2] = self.image[2 * 316 : 2 * 316 + 2] = b"\0\0"
         if address == _COMMAND_AT and count == 19:
             self._command()
 

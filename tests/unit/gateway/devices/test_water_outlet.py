@@ -137,6 +137,15 @@ class TestFlagsOf:
             await look()
             assert await agree() == frozenset()
 
+            device.mailboxes["mbx"].post(
+                source=UID, uid=b"\x04", payload=b"", now_ms=device.now_ms, unix_time=NOW_MS // 1000
+            )
+            mail = await outlet.mail(await outlet.flags())
+            assert mail is not None
+            await outlet.acknowledge_mail(mail)
+            assert await outlet.mail(await outlet.flags()) is None
+            assert await agree() == frozenset()  # the same card is not told again
+
         asyncio.run(work())
 
 
