@@ -176,12 +176,12 @@ class OutletWatch(DeviceController):
         health = self._in.registry.device(self.device_id)
         health.register_pulses, health.temperature_decidegc = status.total_pulses, status.temperature_decidegc
         await self.set_device_faults(status.faults)
+        rebooted = self.memory.boot_id not in (0, status.boot_id) and self.identity is not None
         if status.boot_id != self.memory.boot_id:
-            rebooted = self.memory.boot_id != 0 and self.identity is not None
             with contextlib.suppress(NoRoom):
                 await self.save([], boot_id=status.boot_id, register_pulses=status.total_pulses)
-            if rebooted:
-                await self._outlet.set_clock(self._in.clock())
+        if rebooted or "CLOCK_UNSET" in status.faults:  # without the time it opens nothing: it cannot tell what is late
+            await self._outlet.set_clock(self._in.clock())
         return status
 
     async def _look_at_session(self) -> None:
