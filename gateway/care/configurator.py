@@ -2,9 +2,10 @@
 Remote configuration: a signed document comes down, is tried, and is kept only if the gateway comes back healthy.
 
 The file on the box is where everything begins and what is left when nothing else is good. A document is refused when it
-is not for here, older than one heard of, not usable, or would change who the gateway is and whom it obeys. Otherwise it
-waits for running water to end, the gateway starts anew with it, and when it is not healthy within the document's time,
-or dies, the configuration before comes back. Whoever edits the file on the box by hand has the last word.
+is not for here, older than one heard of, not usable, or would change who the gateway is or lose the key that signed it.
+Otherwise it waits for running water to end, the gateway starts anew with it, and when it is not healthy within the
+document's time, or dies, the configuration before comes back. Whoever edits the file on the box by hand has the last
+word.
 """
 
 import hashlib
@@ -177,9 +178,22 @@ class Configurator:
         local = self._local
         if (found.tenant, found.gateway, found.state_dir) != (local.tenant, local.gateway, local.state_dir):
             raise ConfigRefused("tenant, gateway, state_dir: cannot be changed from afar")
-        if _known(found) != _known(local):
-            raise ConfigRefused("[command_keys]: whom to obey cannot be changed from afar")
         return found
+
+    def _check_keys(self, found: Config, signer: str) -> None:
+        """
+        Make sure that whoever signed a document can sign the next one.
+
+        So keys change in two steps that overlap: the old key brings the new one, and the new one takes the old one away
+        once it has shown that it is obeyed.
+
+        :raises ConfigRefused: if the document takes the key away that signed it.
+        """
+        if _known(found).get(signer) != _known(self.running).get(signer):
+            raise ConfigRefused(
+                f"[command_keys]: {signer} signed this and must stay: first bring the new key beside it, then take it "
+                "away with a document that the new key signed"
+            )
 
     # -- taking in
 
@@ -187,7 +201,7 @@ class Configurator:
         """Take in what came on the configuration topic; what is not to be obeyed is counted or reported."""
         try:
             signed = decode(payload, Signed)
-            document = verify(signed, keys=dict(self._local.command_keys), as_type=ConfigurationDocument)
+            document = verify(signed, keys=dict(self.running.command_keys), as_type=ConfigurationDocument)
         except SignatureRefused as error:
             self._reject(error.code)
             return
@@ -197,7 +211,7 @@ class Configurator:
             if why == "repeated":
                 self.on_change()  # our answer was lost, so it is said again
             return
-        self._take(document, answering)
+        self._take(document, answering, signer=signed.kid)
 
     def _objection(self, document: ConfigurationDocument, *, retained: bool) -> str:
         now = self._clock()
@@ -217,7 +231,7 @@ class Configurator:
         self.rejected[f"configuration_{why}"] += 1
         log.warning("configuration rejected", extra={"why": why})
 
-    def _take(self, document: ConfigurationDocument, answering: list[str]) -> None:
+    def _take(self, document: ConfigurationDocument, answering: list[str], *, signer: str) -> None:
         if self.is_trial:
             self._reject("busy")  # it is sent again, and the trial is soon over
             return
@@ -230,7 +244,7 @@ class Configurator:
         candidate = self._folder / _CANDIDATE_FILE
         try:
             write(candidate, document.toml.encode(), is_secret=True)
-            self._usable(candidate)
+            self._check_keys(self._usable(candidate), signer)
             candidate.replace(self._folder / TRIAL_FILE)
         except (ConfigRefused, OSError, UnicodeError) as error:
             self._say("refused", str(error), version=document.version)

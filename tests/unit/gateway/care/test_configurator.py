@@ -44,13 +44,20 @@ class Box:
         return self.one
 
     def send(
-        self, toml: str, version: int = 1, *, key: Ed25519PrivateKey = KEY, retained: bool = False, **more: Any
+        self,
+        toml: str,
+        version: int = 1,
+        *,
+        key: Ed25519PrivateKey = KEY,
+        kid: str = "k1",
+        retained: bool = False,
+        **more: Any,
     ) -> str:
         """Let a document come down; return the state that is reported then."""
         document = ConfigurationDocument(
             tenant="school", gateway="gw", version=version, issued_at_ms=NOW_MS, not_after_ms=NOW_MS + 1, toml=toml
         )
-        signed = sign(msgspec.structs.replace(document, **more), key=key, kid="k1")
+        signed = sign(msgspec.structs.replace(document, **more), key=key, kid=kid)
         self.one.received(msgspec.json.encode(signed), retained=retained, answering=["dev_1", "dev_gone"])
         return self.one.said.state
 
@@ -97,6 +104,40 @@ class TestReceived:
 
         assert states == ["trial"] * TRIES_MAX + ["rolled_back"]
         assert box.one.running.resend_s == 5
+
+    def test_keys_change_in_two_steps_that_overlap(self, box: Box) -> None:
+        new = Ed25519PrivateKey.generate()
+        old_text, new_text = public_text(KEY.public_key()), public_text(new.public_key())
+
+        def with_keys(**keys: str) -> str:
+            table = "".join(f'{kid} = "{text}"\n' for kid, text in keys.items())
+            return box.toml().replace(f'k1 = "{old_text}"\n', table)
+
+        assert box.send(with_keys(k1=old_text, k2=new_text), 1) == "waiting"
+        box.one.choose()
+        box.one.keep()
+        assert set(box.begin().running.command_keys) == {"k1", "k2"}
+        assert box.send(with_keys(k2=new_text), 2) == "refused"  # k1 signed it
+        assert "k1" in box.one.said.detail
+        assert box.send(with_keys(k2=new_text), 3, key=new, kid="k2") == "waiting"
+        box.one.choose()
+        box.one.keep()
+        assert set(box.begin().running.command_keys) == {"k2"}
+        box.send(with_keys(k1=old_text, k2=new_text), 4)
+
+        assert (box.one.said.version, box.one.rejected["configuration_unknown_key"]) == (3, 1)
+
+    def test_a_key_that_fails_its_trial_is_not_obeyed(self, box: Box) -> None:
+        new = Ed25519PrivateKey.generate()
+        both = box.toml().replace("[[lines]]", f'k2 = "{public_text(new.public_key())}"\n[[lines]]', 1)
+        box.send(both)
+        box.one.choose()
+        box.one.roll_back("no broker")
+        box.one.choose()
+
+        box.send(both, 2, key=new, kid="k2")
+
+        assert box.one.rejected["configuration_unknown_key"] == 1
 
     @pytest.mark.parametrize(
         ("changes", "word"),
