@@ -100,7 +100,7 @@ def insert_rows(conn: Connection, table: Table, names: tuple[str, ...], rows: Se
 
 
 def _copy(conn: Connection, statement: str, rows: Sequence[Values]) -> None:
-    given = "".join(["\t".join([_copied(value) for value in row]) + "\n" for row in rows])
+    given = "".join(["\t".join(map(_copied, row)) + "\n" for row in rows])
     if not conn.in_transaction():
         conn.begin()  # it cannot see that the driver begins one
     raw, errors = conn.connection.driver_connection, conn.dialect.loaded_dbapi.Error
@@ -113,11 +113,9 @@ def _copy(conn: Connection, statement: str, rows: Sequence[Values]) -> None:
 
 
 def _copied(value: str | int | None) -> str:
-    if value is None:
-        return "\\N"
-    if value.__class__ is int:
-        return str(value)
-    return str(value) if str(value).isprintable() and "\\" not in str(value) else str(value).translate(_ESCAPED)
+    if isinstance(value, str):
+        return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPED)
+    return "\\N" if value is None else str(value)
 
 
 def run_each(conn: Connection, statement: Executable, names: tuple[str, ...], rows: Sequence[Values]) -> int:

@@ -70,6 +70,8 @@ class Batcher:
         self._waiting: deque[_Submission] = deque()
         self._waiting_count = 0
         self._closed = False
+        #: Whether another process wrote last time: then what is decided ahead would most likely be decided in vain.
+        self._is_shared = False
         self._deciding, self._writing = threading.Lock(), threading.Lock()
         lanes = 1 if db.is_sqlite else 2  # SQLite reads for a write only as its one writer
         name = f"ledger-{tenant_id}"
@@ -186,25 +188,29 @@ class Batcher:
         Comes with the turn to decide, and passes it on once what it decided can only fail as a whole.
         """
         requests = [request for submission in batch for request in submission.requests]
+        memory, tenant_id = self._memory, self._tenant_id
         try:
             with ExitStack() as decided, ExitStack() as written:
                 decided.callback(self._deciding.release)
                 with self._db.write() as conn:
                     now = self._clock()
-                    prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now, trusting=trusting)
+                    prepared = None
+                    if not self._is_shared:
+                        prepared = prepare(conn, tenant_id, requests, memory, now=now, trusting=trusting)
                     written.enter_context(self._writing)
-                    before = repository.lock_writer(conn, self._tenant_id)
-                    if before.stamp == prepared.stamp_before:
-                        self._memory.confirm(before.last_number, before.credit_version, unsure=prepared.decision)
-                    else:
-                        repository.refresh(conn, self._tenant_id, self._memory, before)
-                        prepared = prepare(conn, self._tenant_id, requests, self._memory, now=now, trusting=trusting)
+                    before = repository.lock_writer(conn, tenant_id)
+                    expected = memory.stamp if prepared is None else prepared.stamp_before
+                    self._is_shared = before.stamp != expected
+                    if prepared is None or self._is_shared:
+                        repository.refresh(conn, tenant_id, memory, before)
+                        prepared = prepare(conn, tenant_id, requests, memory, now=now, trusting=trusting)
                     decided.close()
-                    results = finish(conn, self._tenant_id, before, prepared, unlisted_max=self._unlisted_max)
+                    results = finish(conn, tenant_id, before, prepared, unlisted_max=self._unlisted_max)
                     answers = _shares(batch, results)
                     for submission, answer in zip(batch, answers, strict=True):
                         if submission.then is not None:
                             submission.then(conn, answer)
+                memory.confirm(prepared.decision, before.last_number, before.credit_version)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the answer, not to this thread
             return error
         with self._changed:

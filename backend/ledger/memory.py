@@ -40,12 +40,12 @@ class Memory:
         self._sure_number = 0
         self._credit_version = 0
         #: Decided since then; nobody has yet seen that it is in the books.
-        self._unsure: list[Decision] = []
+        self._unsure: dict[int, Decision] = {}
 
-    def confirm(self, number: int, credit_version: int, *, unsure: Decision | None = None) -> None:
-        """Take in that the books, up to this transfer, are those all decisions were made on and left, but for one."""
-        self._sure_number, self._credit_version = number, credit_version
-        self._unsure = [one for one in self._unsure if one is unsure]
+    def confirm(self, decision: Decision, number: int, credit_version: int) -> None:
+        """Take in that a decision was stored in books whose last transfer was this one; who decides ahead may go on."""
+        self._sure_number, self._credit_version = number + len(decision.transfers), credit_version
+        self._unsure.pop(id(decision), None)
 
     def check(self, stamp: str, number: int, credit_version: int, moved_since: Callable[[int], Iterable[Any]]) -> None:
         """
@@ -61,10 +61,11 @@ class Memory:
                 self._forget(moved_since(self._sure_number))
             self.stamp = stamp
             self.made, self.resolutions = {}, {}
-        self.confirm(number, credit_version)
+        self._sure_number, self._credit_version = number, credit_version
+        self._unsure.clear()
 
     def _forget(self, moved: Iterable[Any]) -> None:
-        for decision in self._unsure:
+        for decision in self._unsure.values():
             for account in decision.accounts:
                 self.accounts.pop(account.account_id, None)
             for one in decision.transfers:
@@ -80,7 +81,7 @@ class Memory:
             self.stamp = secrets.token_hex(8)
             self.made = {one.transfer_id: one for one in decision.transfers}
             self.resolutions = {one.pending_id: one.transfer_id for one in decision.transfers if one.pending_id}
-            self._unsure.append(decision)
+            self._unsure[id(decision)] = decision
         self.accounts.update(known.accounts)
         for account in decision.accounts:  # to the end: what the database does not have yet must not go
             self.accounts.pop(account.account_id, None)

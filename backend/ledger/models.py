@@ -61,6 +61,7 @@ accounts = Table(
     CheckConstraint("normal_side IN ('debit', 'credit') AND credit_limit_minor >= 0", name="rule"),
     #: Room in each page, so that a changed row stays in it and its index entry needs no second one.
     postgresql_with={"fillfactor": 80},
+    sqlite_with_rowid=False,
 )
 
 transfers = Table(

@@ -396,6 +396,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_ledger_accounts")),
         postgresql_with={"fillfactor": 80},
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "ledger_books",

@@ -28,7 +28,7 @@ def sure(*requests: TransferRequest) -> Memory:
     """Return a memory whose only batch is in the books."""
     memory = Memory()
     decision = learned(memory, *requests)
-    memory.confirm(len(decision.transfers), 0)
+    memory.confirm(decision, 0, 0)
     return memory
 
 
@@ -113,9 +113,9 @@ class TestCheck:
 
     def test_a_batch_that_was_seen_in_the_books_stays(self) -> None:
         memory = sure(HOLD)
-        learned(memory, OTHERS_HOLD)
-        last = learned(memory, pending("t", THIRD.account_id, OTHER.account_id, 5), rows=Rows(memory.accounts, {}, {}))
-        memory.confirm(2, 0, unsure=last)
+        seen = learned(memory, OTHERS_HOLD)
+        learned(memory, pending("t", THIRD.account_id, OTHER.account_id, 5), rows=Rows(memory.accounts, {}, {}))
+        memory.confirm(seen, 1, 0)
         memory.check("foreign", 2, 0, lambda number: [] if number == 2 else nobody(number))
         assert set(memory.accounts) == {RICH.account_id, CLEARING.account_id}
         assert set(memory.holds) == {"h", "o"}
