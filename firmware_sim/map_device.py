@@ -13,6 +13,7 @@ from firmware_sim.bus import BROADCAST, Line, LineServer
 from firmware_sim.codec import bytes_of, words_of
 from firmware_sim.pdu import Unit
 from firmware_sim.registers import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, BusRefusal
+from firmware_sim.timing import Timing
 from hardware.model import Point, RegisterMap, Vector
 from hardware.vocabulary import TIME_MS, VOLUME_ML
 
@@ -334,9 +335,17 @@ class MapLine:
 class MapLineServer(LineServer):
     """Serves such a line, and keeps each device's limits: function codes, lengths, coils that take a delay."""
 
-    def __init__(self, line: MapLine, *, now_ms: Callable[[], int], rtu: bool = False) -> None:
+    def __init__(
+        self,
+        line: MapLine,
+        *,
+        now_ms: Callable[[], int],
+        rtu: bool = False,
+        timing: Timing | None = None,
+        seed: str = "0",
+    ) -> None:
         as_line: Line = line
-        super().__init__(as_line, now_ms=now_ms, rtu=rtu)
+        super().__init__(as_line, now_ms=now_ms, rtu=rtu, timing=timing, seed=seed)
         self._map_line = line
         self._clock = now_ms
 
