@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from rich.markup import escape
 
 from firmware_sim.demo import all_online, passwords
 from firmware_sim.people import live_through, take_over
@@ -123,7 +124,7 @@ class Run:
         counts.showering, counts.settled = len(self._busy) // 2, self._settled
         counts.refused, counts.failed = self._refused.total(), len(self._failed)
         counts.relay = f"{self._relay.tally.duplicated} twice, {self._relay.tally.broken} cut"
-        self._view.step(f"{at_s:7.1f} s  {what}")
+        self._view.step(f"{at_s:7.1f} s  {escape(what)}")
         self._stepped.set()
 
     async def _look_after_steps(self) -> None:
@@ -131,7 +132,7 @@ class Run:
             await self._stepped.wait()
             self._stepped.clear()
             for problem in await self._watch.look():
-                self._view.step(f"[bold red]must hold, but does not:[/] {problem}", done=False)
+                self._view.step(f"[bold red]must hold, but does not:[/] {escape(problem)}", done=False)
             self._view.counts.looks, self._view.counts.wrong = self._watch.looks, len(self._watch.found)
 
     # -- people
