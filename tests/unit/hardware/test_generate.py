@@ -21,6 +21,25 @@ class TestStale:
 
 
 class TestMain:
+    def test_writes_what_is_stale_and_takes_away_what_belongs_to_no_map(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("hardware.generate.REGISTERS", tmp_path / "registers")
+        monkeypatch.setattr("hardware.drivers.PAGE", tmp_path / "drivers.md")
+
+        assert main(["--check"]) == 1
+        assert "hwo1_regs.h: stale" in capsys.readouterr().err
+        assert main([]) == 0
+        (tmp_path / "registers" / "gone.md").write_text("of a map that is no more", encoding="utf-8")
+        (tmp_path / "drivers.md").write_text("old", encoding="utf-8")
+        capsys.readouterr()
+
+        assert main([]) == 0
+
+        assert capsys.readouterr().out.split() == ["drivers.md", "gone.md"]
+        assert main(["--check"]) == 0
+        assert (tmp_path / "registers" / "hwo1_regs.h").read_bytes() == (REGISTERS / "hwo1_regs.h").read_bytes()
+
     def test_checks_without_writing(self) -> None:
         before = {path: path.read_bytes() for path in REGISTERS.iterdir()}
 
