@@ -200,6 +200,7 @@ def taps(
     count: int,
     pause_s: Callable[[], float],
     places: Sequence[tuple[int, int]] = (),
+    patience_s: float = WAIT_S,
 ) -> list[float]:
     """Hold a card to `count` outlets, one after another, and return how long each opening frame took to come, in ms."""
     site.do("reset")
@@ -212,6 +213,7 @@ def taps(
         wait_until(
             f"the opening frame of {who} after tap {number + 1}",
             lambda least=number + 1: len(site.do("report")["latencies_ms"]) >= least,  # type: ignore[misc]
+            patience_s,
         )
         after(line, unit)
     found: list[float] = site.do("report")["latencies_ms"]
