@@ -115,6 +115,9 @@ class DeviceCore:
     def _start_memory(self) -> None:
         """Clear everything that only a running device remembers."""
         self.booted_at_ms = self.frame_at_ms = self.now_ms
+        wanted = self.config["cfg_unit"]
+        #: the address it was configured to, since this boot; None for the one it is wired to
+        self.moved_to = None if wanted == self.map.points["cfg_unit"].default else wanted
         self.gap_ms = 0
         self.frames = self.crc_errors = 0
         self.unlocked_until_ms = 0

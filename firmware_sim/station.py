@@ -50,9 +50,17 @@ class SiteLine:
         self._stations[station.unit_id] = station
 
     def unit(self, unit_id: int) -> Unit | None:
-        """Return the unit that answers now."""
+        """Return the unit that answers now: the one wired there, unless it booted with another address."""
         station = self._stations.get(unit_id)
+        if station is None or (station.device is not None and station.device.moved_to not in (None, unit_id)):
+            station = self._moved(unit_id)
         return None if station is None or station.silent else station.device
+
+    def _moved(self, unit_id: int) -> Station | None:
+        for station in self._stations.values():
+            if station.device is not None and station.device.moved_to == unit_id:
+                return station
+        return None
 
     def units(self) -> Sequence[Unit]:
         """Return every unit that hears a broadcast now."""
