@@ -47,6 +47,18 @@ def fits(asked: ModbusPDU, answer: ModbusPDU) -> bool:
     return answer.address == asked.address
 
 
+def answer_bytes(asked: ModbusPDU, answer: ModbusPDU) -> int:
+    """Return how long the serial frame of an answer that fits is."""
+    function = asked.function_code
+    if answer.isError():
+        return 5
+    if function in _READ_BITS:
+        return 5 + -(-asked.count // 8)
+    if function in _READ_WORDS or function == 23:
+        return 5 + 2 * len(answer.registers)
+    return 10 if function == 22 else 8
+
+
 class LibraryEngine:
     """Sends what waits at the desk."""
 
@@ -61,6 +73,8 @@ class LibraryEngine:
         self._unread = False
         self._garbled = 0
         self._asked: ModbusPDU | None = None
+        #: how many bytes there were when the last answer was found among them
+        self._heard_bytes = 0
         #: whether we gave up the last connection ourselves
         self._starts_over = False
 
@@ -115,7 +129,8 @@ class LibraryEngine:
         try:
             answer = await request.call(client)
         except (TimeoutError, ModbusException, OSError) as error:
-            self._desk.silent(request, error)
+            damaged = self._garbled or self._unread
+            self._desk.silent(request, "damaged answers, cut short or of another unit" if damaged else error)
             self._start_over(client)
             return
         finally:
@@ -124,13 +139,19 @@ class LibraryEngine:
             context.comm_params.timeout_connect, context.retries = usual[:2]
             self._desk.garbled(request, self._garbled + self._unread)
         if self._asked is None or not fits(self._asked, answer):
-            self._desk.garbled(request, 1)
-            self._desk.silent(request, "an answer to another question")
-            self._start_over(client)
+            self._distrust(client, request, "an answer to another question")
+            return
+        if self._heard_bytes > answer_bytes(self._asked, answer):
+            self._distrust(client, request, "more than one answer: two units at this address?")
             return
         self._desk.answered(request, answer)
         if answer.retries:  # the answer to the first try may still come
             self._start_over(client)
+
+    def _distrust(self, client: Client, request: Request, why: str) -> None:
+        self._desk.garbled(request, 1)
+        self._desk.silent(request, why)
+        self._start_over(client)
 
     def _start_over(self, client: Client) -> None:
         """Give up a connection on which an answer may still come; a serial line has nobody who would keep one."""
@@ -193,6 +214,7 @@ class LibraryEngine:
         """Count what was received before this frame went out and never became an answer."""
         self._garbled += sending and self._unread
         self._unread = not sending
+        self._heard_bytes = 0 if sending else len(data)
         return data
 
     def _pdu(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:

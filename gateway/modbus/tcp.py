@@ -348,7 +348,9 @@ class TcpEngine:
             return
         self._end(tid, flight)
         self._silent += not request.is_look and (request.unit in self._voices or not self._voices)
-        self._desk.silent(request, f"no answer within {(request.timeout_s or self._timeout_s) * flight.sent:.2g} s")
+        within = f"within {(request.timeout_s or self._timeout_s) * flight.sent:.2g} s"
+        what = "only damaged answers, cut short or of another unit," if flight.is_garbled else "no answer"
+        self._desk.silent(request, f"{what} {within}")
 
     # -- the connection
 

@@ -13,7 +13,7 @@ from gateway.contract.faults import FaultCode
 from gateway.contract.messages import CredentialKind, CredentialPresented, Decision
 from gateway.devices.ports import CommandFailed, DeviceMismatch, DevicePort, Flags, Identity
 from gateway.kit import new_id
-from gateway.modbus.bus import BusError, NoAnswer
+from gateway.modbus.bus import BusError, NoAnswer, NotTried
 from gateway.modbus.codec import CodecError
 from gateway.sessions.orders import OrderBook
 from gateway.sessions.orders import Surroundings as Surroundings
@@ -236,7 +236,9 @@ class DeviceController(OrderBook):
         if self._failures < FAILURES_BEFORE_SILENT:
             return
         is_news = health.state != "silent" or FaultCode.DEVICE_SILENT not in health.faults
-        self._in.registry.set_state(self.device_id, "silent", f"{error}; {health.timeouts} times without an answer")
+        if is_news or not isinstance(error, NotTried):  # a unit that rests has nothing new to say for itself
+            evidence = f"{error}; {health.timeouts} times without an answer"
+            self._in.registry.set_state(self.device_id, "silent", evidence)
         if is_news:
             log.warning("device silent", extra={"device": self.device_id, "reason": str(error)})
             await self.set_faults(self._device_faults | {FaultCode.DEVICE_SILENT}, str(error))
