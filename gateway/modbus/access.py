@@ -38,6 +38,8 @@ class PointAccess:
         self.firmware: tuple[int, ...] = ()
         self._over_holes = True
         self._end = register_map.by_role("snapshot_end")
+        #: the same few sets of points are read for years
+        self._plans: dict[tuple[frozenset[str], tuple[int, ...], bool], list[Span]] = {}
 
     def known(self, name: str) -> bool:
         """Return whether this unit has a point: of its map, and not newer than its firmware."""
@@ -70,7 +72,12 @@ class PointAccess:
         return (await self.read([name], priority))[name]
 
     def _plan(self, names: Collection[str]) -> list[Span]:
-        return spans(self._map, [name for name in names if self.known(name)], over_holes=self._over_holes)
+        key = frozenset(names), self.firmware, self._over_holes
+        plan = self._plans.get(key)
+        if plan is None:
+            known = [name for name in names if self.known(name)]
+            plan = self._plans[key] = spans(self._map, known, over_holes=self._over_holes)
+        return plan
 
     async def _read_spans(self, plan: list[Span], priority: Priority) -> dict[str, Value]:
         values: dict[str, Value] = {}

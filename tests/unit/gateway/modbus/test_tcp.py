@@ -20,6 +20,7 @@ from pymodbus.pdu.register_message import (
 )
 
 from gateway.config import Line
+from gateway.modbus import functions
 from gateway.modbus.bus import Bus, NoAnswer, NotTried, Priority
 from gateway.modbus.tcp import SILENT_MAX, Questions, TcpAnswer
 from tests.patience import PATIENCE_S
@@ -214,6 +215,27 @@ class TestInFlight:
             assert 0 < bus.busy_s <= asyncio.get_running_loop().time() - began
 
         on_a_line(work, in_flight=16)
+
+
+class TestRequests:
+    def test_a_relay_that_takes_a_time_is_told_it_with_function_code_5(self) -> None:
+        async def work(bus: Bus, peer: Peer) -> None:
+            task = asyncio.create_task(functions.write_delay(bus, 3, 0x0200, 70, Priority.OPEN))
+            await until(lambda: bool(peer.asked))
+            tid, unit, pdu = peer.asked[0]
+            assert (unit, pdu) == (3, b"\x05\x02\x00\x00\x46")
+            peer.answer(tid, unit, pdu)
+            await task
+
+        on_a_line(work, auto=False)
+
+    def test_what_cannot_be_put_into_a_frame_keeps_nobody_waiting(self) -> None:
+        async def work(bus: Bus, peer: Peer) -> None:
+            with pytest.raises(NotTried, match="frame"):
+                await bus.write(1, 0, [70_000], Priority.OPEN)
+            assert await read(bus, 1) == [1, 1]
+
+        on_a_line(work)
 
 
 class TestHeard:
