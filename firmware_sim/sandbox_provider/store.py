@@ -172,6 +172,12 @@ class Store:
         keys = [values[name] for name in entry.key]
         self.run(f"UPDATE {entry.table} SET {sets} WHERE {where}", [*values.values(), *keys])
 
+    def forget(self, operation: Operation) -> None:
+        """Forget an operation of which nothing came."""
+        where = " AND ".join(f"{name} = ?" for name in operation.key)
+        keys = [getattr(operation, name) for name in operation.key]
+        self.run(f"DELETE FROM {operation.table} WHERE {where}", keys)
+
     def _values(self, entry: Order | Operation) -> dict[str, Any]:
         values = asdict(entry)
         return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}

@@ -223,6 +223,11 @@ class WeChat:
             if order is None:
                 return self._refuse(404, "RESOURCE_NOT_EXISTS", "订单不存在")
             operation = self._store.operation("wechat", merchant.merchant_id, refund_no)
+            if operation is not None and (operation.order_no, operation.amount_minor) != (order.order_no, back):
+                return self._refuse(400, "INVALID_REQUEST", "退款单号已用于其他退款")
+            if operation is not None and operation.status == "refused":
+                self._store.forget(operation)  # what failed is asked for again under its own number, says WeChat
+                operation = None
             if operation is None:
                 if total != order.amount_minor:
                     return self._refuse(400, "INVALID_REQUEST", "订单金额不一致")
@@ -233,8 +238,6 @@ class WeChat:
                 self._desk.book.step(order, operation, plan, numbering(now_ms, "5030"), now_ms)
                 if operation.status == "done":
                     self._desk.tell(order, operation)
-            elif (operation.order_no, operation.amount_minor) != (order.order_no, back):
-                return self._refuse(400, "INVALID_REQUEST", "退款单号已用于其他退款")
             if operation.status == "refused":
                 return self._refuse(*error_of(operation.reason))
             return self._answer(refund_told(order, operation))

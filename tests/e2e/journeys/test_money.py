@@ -16,13 +16,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from backend.payments import providers
+from backend.cardholders import service as cardholders
+from backend.payments import people_repository, providers, queue_repository
+from backend.reconciliation import service as reconciliation
 from backend.statements import service as statements
+from firmware_sim.demo import passwords
 from firmware_sim.payment_codes import payment_code
 from firmware_sim.plan import TENANT_ID
 from tests.e2e.journeys.books import Books, Phone, books_of, now, request_id
 from tests.e2e.journeys.conftest import run_school
 from tests.e2e.journeys.school import School, eventually
+from tests.e2e.pages_conftest import Address, browser, visit
 
 #: The first journey also waits for the school to open and for a call that is never answered.
 pytestmark = pytest.mark.timeout(300)
@@ -31,6 +35,8 @@ _OPEN, _EXCLUSIVE = "dev_b2_101", "dev_b1_101"
 _TOP_UP_MINOR = 2_000
 #: Longer than the backend waits for an answer.
 _SILENCE_S = 8
+#: After this long nobody asks any more, and its file is still fetched.
+_DAYS_AGO = timedelta(days=3)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +133,48 @@ class TestDeposit:
         assert (order["amount_minor"], order["refunded_minor"]) == (deposit, deposit - charge)
         assert order["times_taken"] == 1
         assert school.wallet(login) == before
+
+    def test_by_a_code_typed_into_the_outlets_page(self, school: School, books: Books) -> None:
+        login = school.fresh()
+        address = Address(school.stack.base_url)
+        with (
+            browser() as opened,
+            visit(opened, address, login=login, password=passwords(school.stack.demo)[login], language="en") as page,
+        ):
+            page.goto(str(school.stack.demo["stickers"][_OPEN]))
+            page.locator("input[name=presence]").check()
+            page.locator("input[name=method][value=wechat]").check(force=True)
+            page.locator("input[name=payer_code]").fill(payment_code("wechat"))
+            page.locator("form#start button").click()
+            page.wait_for_url("**/w/*?s=ws_*")
+            session = eventually("a session", lambda: school.live(login))
+            assert session is not None
+            session_id = str(session["water_session_id"])
+            school.reaches(login, session_id, {"flowing"})
+        eventually("water", lambda: school.device(_OPEN)["sess_pulses"] > 150)
+        bill = _bill(school, login, session_id)
+
+        assert bill["method"] == "wechat"
+        eventually("the rest is given back", lambda: books.order(bill["auth_id"])["refunded_minor"])
+        eventually("known here", lambda: school.get("/me/returning", login) == [])
+
+    def test_whose_rest_is_refused_is_asked_for_again_from_its_case(self, school: School, books: Books) -> None:
+        login = school.fresh()
+        session_id = _started(school, login, "wechat", payer_code=payment_code("wechat"))
+        books.script("refund", "decline")
+        bill = _bill(school, login, session_id)
+        rest = f"cap_{session_id.removeprefix('ws_')}.rest"
+        case = books.case("refund_refused", rest)
+        assert [each["state"] for each in school.get("/me/returning", login)] == ["refused"]
+        assert books.order(bill["auth_id"])["refunded_minor"] == 0
+
+        asked = school.ask("POST", f"/money/cases/{case['case_id']}/ask-again", "finance")
+
+        assert asked.is_success, asked.text
+        given_minor = bill["hold_minor"] - bill["charge_minor"]
+        eventually("given back", lambda: books.order(bill["auth_id"])["refunded_minor"] == given_minor)
+        eventually("closed", lambda: books.case("refund_refused", rest)["state"] == "closed")
+        assert school.get("/me/returning", login) == []
 
     def test_without_a_code_is_declined_and_nothing_is_asked(self, school: School, books: Books) -> None:
         count = len(books.orders())
@@ -312,6 +360,36 @@ class TestTopUp:
         assert books.operation(top_up_id).answered_by == "statement"  # type: ignore[union-attr]
         books.restart_provider()
 
+    def test_that_nobody_answered_for_days_is_settled_by_a_file_the_worker_fetches(
+        self, school: School, books: Books, phone: tuple[Phone, str]
+    ) -> None:
+        """What was sent three days ago is not asked about any more; the file of that day is at the provider."""
+        browser, login = phone
+        before = school.wallet(login)["available_minor"]
+        school.stack.parts["worker"].kill()
+        books.move_provider_to(now() - _DAYS_AGO)
+        books.script("charge", "timeout_after", seconds=6)
+        books.script("charge", "notify_none")
+        top_up_id = browser.top_up("unionpay", _TOP_UP_MINOR)
+        books.move_provider_to(now())
+        assert _wallet_is(school, login, before)
+        sent_at = now() - _DAYS_AGO
+        long_ago = {"created_at": sent_at, "sent_at": sent_at, "asked_at": sent_at, "attempts": 9}
+        with books.db.write() as conn:
+            queue_repository.change(conn, TENANT_ID, top_up_id, next_at=sent_at, **long_ago)
+        school.restart("worker")
+
+        assert books.case("unknown_abandoned", top_up_id)["amount_minor"] == _TOP_UP_MINOR
+        eventually("credited by the file", lambda: _wallet_is(school, login, before + _TOP_UP_MINOR))
+        assert books.operation(top_up_id).answered_by == "statement"  # type: ignore[union-attr]
+        day = sent_at.astimezone(ZoneInfo("Asia/Shanghai")).date()
+        with books.db.read() as conn:
+            assert day in statements.days(conn, TENANT_ID, "unionpay")
+        with books.db.write() as conn:
+            about = {each.subject for each in reconciliation.run(conn, TENANT_ID, now()).breaks}
+        assert top_up_id not in about
+        assert not {each for each in about if each.startswith(("ledger", "payment", "cardholder"))}
+
     def test_lost_on_its_way_is_declined_and_nobody_paid(
         self, school: School, books: Books, lost_top_up: tuple[str, str, int]
     ) -> None:
@@ -400,6 +478,40 @@ class TestDispute:
         eventually("known here", lambda: [each["state"] for each in school.get("/me/refunds", login)] == ["done"])
         assert [each["state"] for each in school.get("/me/disputes", login)["items"]] == ["refunded"]
         assert school.session(login, session_id)["state"] == "settled"
+
+
+class TestProposal:
+    def test_that_nobody_decides_expires_and_moves_no_money(self, school: School, books: Books) -> None:
+        login = school.fresh()
+        before = school.wallet(login)
+        with books.db.read() as conn:
+            person = cardholders.cardholder_by_login(conn, TENANT_ID, login)
+        body = {
+            "request_id": request_id(),
+            "kind": "cash_top_up",
+            "cardholder_id": person.cardholder_id,
+            "amount_minor": _TOP_UP_MINOR,
+            "reason": "The counter's receipt number 17.",
+        }
+        made = school.ask("POST", "/money/entries", "finance", **body)
+        assert made.status_code == 201, made.text
+        entry_id = str(made.json()["entry_id"])
+        with books.db.write() as conn:
+            people_repository.change(
+                conn, people_repository.staff_entries, TENANT_ID, entry_id, expires_at=now() - timedelta(seconds=1)
+            )
+
+        refused = school.ask("POST", f"/money/entries/{entry_id}/approve", "approver")
+
+        assert (refused.status_code, refused.json()["code"]) == (409, "entry_not_open")
+
+        def marked() -> bool:
+            with books.db.read() as conn:
+                row = people_repository.find(conn, people_repository.staff_entries, TENANT_ID, entry_id)
+            return row is not None and row["state"] == "expired"
+
+        eventually("the worker marks it", marked)
+        assert school.wallet(login) == before
 
 
 class TestLeaver:
