@@ -129,13 +129,19 @@ class AccessReader(ReaderCommands):
 
     def _fire(self, on: bool) -> None:
         if on:
-            self.grant = None
+            self._give_up_grant()
             self.self_test_until_ms = None
             self.append("FIRE_FREE")
         self.set_fault("FIRE_INPUT", on)
         self.state = "FREE" if on else "LOCKED"
 
+    def _give_up_grant(self) -> None:
+        """End a running grant before its time, as if it had run out."""
+        if self.grant is not None:
+            self.finish("GRANT_TIMEOUT" if self.grant.passed == 0 else None)
+
     def _force(self, side: int) -> None:
+        self._give_up_grant()
         self.forced += 1
         self.set_fault("DOOR_FORCED", True)
         self.append("FORCED", aux=side)
