@@ -68,6 +68,7 @@ def load(path: Path) -> ctypes.CDLL:
         "free": (None, (handle,)),
         "fram": (ctypes.POINTER(u8), (handle,)),
         "fram_writes": (u32, (handle,)),
+        "saves": (u32, (handle,)),
         "valve": (whole, (handle,)),
         "cut_at_write": (None, (handle, u32, u16)),
         "cut_at_save": (None, (handle, u32, u16)),
@@ -194,6 +195,11 @@ class Firmware:
     def fram_writes(self) -> int:
         """How many FRAM writes there were."""
         return int(self._library.host_fram_writes(self._handle))
+
+    @property
+    def saves(self) -> int:
+        """How many of them were saves of the state."""
+        return int(self._library.host_saves(self._handle))
 
     @property
     def fram(self) -> memoryview:

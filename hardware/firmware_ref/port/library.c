@@ -16,7 +16,7 @@ struct host {
     uint8_t sent[SENT_BYTES_MAX];
     uint16_t sent_size;
     bool powered, valve;
-    uint32_t writes, cut_write, cut_save;
+    uint32_t writes, saves, cut_write, cut_save;
     uint16_t cut_bytes;
     jmp_buf out_of_power;
 };
@@ -45,6 +45,7 @@ static void fram_write(void *context, uint16_t at, const uint8_t *from, uint16_t
 
     last = (at < BANKS_END && h->cut_save != 0 && --h->cut_save == 0) || last;
     h->writes++;
+    h->saves += at < BANKS_END;
     if (last && h->cut_bytes < size)
         size = h->cut_bytes;
     memcpy(h->fram + at, from, size);
@@ -110,6 +111,11 @@ uint8_t *host_fram(struct host *h)
 uint32_t host_fram_writes(const struct host *h)
 {
     return h->writes;
+}
+
+uint32_t host_saves(const struct host *h)
+{
+    return h->saves;
 }
 
 int host_valve(const struct host *h)

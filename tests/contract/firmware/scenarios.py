@@ -176,6 +176,16 @@ SCENARIOS = (
         [("START", 0)],
     ),
     Scenario(
+        "slot_at_exactly_a_liter",
+        [*_open(), *([Tick(250, 45)] * 10), Cut(500), Tick(300)],
+        [("END", 8)],
+    ),
+    Scenario(
+        "slot_at_exactly_ten_seconds",
+        [*_open(), Tick(5_000, 1), Tick(5_000, 1), Cut(500), Tick(300)],
+        [("END", 8)],
+    ),
+    Scenario(
         "stale_mail",
         [Tick(300), Post(1, b"\1\2\3\4", b""), Tick(10_000), Tick(1), Frame(read(4, 200, 12)), TakeMail()],
         [("BOOT", 0)],

@@ -149,6 +149,7 @@ class Twins:
         self.outlet = WaterOutlet(MAP, self._identity, self.nvm, now_ms=self.now_ms, unix_ms=unix_ms)
         self.outlet.inputs = self.inputs
         self.firmware.power_up(self.now_ms, unix_ms, self._sample(Tick(0)))
+        self._saves_before = self.nvm.saves, self.firmware.saves
         self._compare()
 
     def _on_simulator(self, step: Step) -> bytes | None:
@@ -247,6 +248,9 @@ class Twins:
                 span = slice(point.address - block.address, point.address - block.address + point.words)
                 if point.name not in OWN and ours[span] != theirs[span]:
                     raise Difference(f"{point.name}: simulator {_hex(ours[span])}, firmware {_hex(theirs[span])}")
+        saves = self.nvm.saves - self._saves_before[0], self.firmware.saves - self._saves_before[1]
+        if saves[0] != saves[1]:
+            raise Difference(f"saved since power-up: simulator {saves[0]} times, firmware {saves[1]} times")
         if self.outlet.valve_drive != self.firmware.valve:
             raise Difference(f"valve driven: simulator {self.outlet.valve_drive}, firmware {self.firmware.valve}")
 
