@@ -173,7 +173,8 @@ DOOR: dict[str, dict[str, tuple[str, list[str]]]] = {
     },
     "FREE": {
         "in": ("FREE", ["PASSAGE"]), "out": ("FREE", ["PASSAGE"]), "push in": ("FREE", ["PASSAGE"]),
-        "leaf": ("FREE", []), "fire": ("FREE", ["FIRE_FREE"]), "key": ("FREE", []), "time": ("FREE", []), "power": ("LOCKED", []),
+        "leaf": ("FREE", []), "fire": ("FREE", ["FIRE_FREE"]), "key": ("FREE", []), "time": ("FREE", []),
+        "power": ("LOCKED", []),
     },
     "ALARM": {
         "in": ("ALARM", []), "push out": ("ALARM", ["FORCED"]), "leaf": ("ALARM", []), "fire": ("FREE", ["FIRE_FREE"]),
