@@ -1,9 +1,11 @@
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from gateway.contract.commands import CloseValve
 from gateway.contract.events import CommandRefused, FaultRaised, RefusalCode, StopReason, WaterSessionEnded
 from gateway.contract.faults import FaultCode
+from gateway.uplink.store import NoRoom
 from tests.fakes.gateway_port import Bench
 from tests.patience import PATIENCE_S
 from tests.unit.gateway.sessions.test_controller import only, opening, run
@@ -38,6 +40,29 @@ class Working:
 
 
 class TestFullDisk:
+    def test_that_fills_between_the_last_look_and_the_writing_opens_nothing(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            written = bench.store.write
+            tries = 0
+
+            async def no_room_at_first(work: Any) -> Any:
+                nonlocal tries
+                tries += 1
+                if tries == 1:
+                    raise NoRoom("filled this moment")
+                return await written(work)
+
+            bench.store.write = no_room_at_first  # type: ignore[method-assign]
+            await bench.controller.obey(bench.order(opening()))
+
+        run(work())
+        assert bench.outlet.openings == []
+        assert only(bench, CommandRefused).code is RefusalCode.JOURNAL_FULL
+        assert bench.controller.sessions == {}
+
     def test_refuses_openings_and_says_so_when_there_is_room(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, rows_max=100_000)
 

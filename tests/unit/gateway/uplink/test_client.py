@@ -8,7 +8,7 @@ from cryptography import x509
 from backend.fleet import device_ca
 from gateway.care import certificates
 from gateway.config import ConfigRefused
-from gateway.uplink.client import SHORT_MAX, TAKEN_OVER, Broker, MqttClient, probe, tls_context
+from gateway.uplink.client import RECONNECT_S_MAX, SHORT_MAX, TAKEN_OVER, Broker, MqttClient, probe, tls_context
 from tests.fakes.gateway_site import free_port
 from tests.unit.gateway.care.test_certificates import NOW
 
@@ -53,6 +53,18 @@ class TestTlsContext:
 
         with pytest.raises(ConfigRefused, match=r"\[broker\]"):
             client({**files, name: str(bad)})
+
+
+class TestPace:
+    """A broker that comes back after a power cut must not be met by all gateways at once."""
+
+    def test_is_each_gateways_own(self) -> None:
+        waits = [(c._reconnect_min_delay, c._reconnect_max_delay) for c in (client()._client for _ in range(40))]
+
+        assert len({shortest for shortest, _ in waits}) > 30
+        assert len({longest for _, longest in waits}) > 30
+        assert all(0.2 <= shortest <= 0.6 for shortest, _ in waits)
+        assert all(0.7 * RECONNECT_S_MAX <= longest <= RECONNECT_S_MAX for _, longest in waits)
 
 
 class TestTakeover:

@@ -48,6 +48,10 @@ def judge(command: Command = COMMAND, **changes: Any) -> Verdict:
 
 
 class TestVerdict:
+    def test_is_as_strict_as_the_contract_says(self) -> None:
+        assert TTL_MS_MAX == 30_000
+        assert SKEW_MS_MAX == 5_000
+
     def test_obeys_what_is_signed_fresh_and_for_us(self) -> None:
         assert judge() is Verdict.OBEY
 
