@@ -1,6 +1,8 @@
 """`campustap stickers TENANT --out FILE`: prints the QR codes of a school's outlets, or of those in one place."""
 
 import argparse
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,14 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from backend.commands.common import CommandRefused, ready
+from backend.commands.common import CommandRefused, ready, write_text
 from backend.config import Config
 from backend.fleet import service as fleet
 from backend.fleet.sticker_sheet import PER_PAGE, Label, draw, link_of
 from backend.tenants import service as tenants
 
 _LABELS_MAX = 20_000
+_COLUMNS = ("device_id", "place", "name", "name_en", "link")
 _ONLY_HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -25,6 +28,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the PDF")
     parser.add_argument("--place", metavar="PLACE", help="only outlets in this building, floor or room")
     parser.add_argument("--device", action="append", default=[], metavar="DEVICE", help="only this outlet; repeatable")
+    parser.add_argument("--list", type=Path, metavar="CSV", help="also write the outlets as a list, for checklists")
     parser.set_defaults(run=_stickers)
 
 
@@ -39,6 +43,12 @@ def _stickers(config: Config, args: argparse.Namespace) -> None:
         args.out.write_bytes(draw(found, title=f"{args.tenant} stickers"))
     except OSError as error:
         raise CommandRefused(f"{args.out}: cannot be written: {error.strerror}") from error
+    if args.list:
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows([getattr(label, name) for name in _COLUMNS] for label in found)
+        write_text(args.list, table.getvalue())
     print(f"{args.out}: {len(found)} stickers on {-(-len(found) // PER_PAGE)} pages")
 
 

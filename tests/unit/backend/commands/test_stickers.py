@@ -10,6 +10,7 @@ from backend.commands.stickers import labels
 from backend.db import Database, open_database
 from backend.fleet import service as fleet
 from backend.fleet.service import DeviceUnknown, PlaceUnknown
+from hardware.commissioning import outlets
 from tests.unit.backend.fleet.helpers import TENANT, add_campus, outlet
 from tests.unit.backend.fleet.test_sticker_sheet import decoded
 
@@ -64,12 +65,15 @@ class TestCommand:
         with database.write() as conn:
             added = add_campus(conn)
 
-        assert cli.main(["stickers", TENANT, "--out", str(tmp_path / "new" / "sheet.pdf")]) == 0
+        sheet, listing = tmp_path / "new" / "sheet.pdf", tmp_path / "list.csv"
+        assert cli.main(["stickers", TENANT, "--out", str(sheet), "--list", str(listing)]) == 0
 
-        (links,) = decoded((tmp_path / "new" / "sheet.pdf").read_bytes())
+        (links,) = decoded(sheet.read_bytes())
         assert links == [f"{URL}/w/{added.sticker_token}"]
         with database.read() as conn:
             assert fleet.device_by_sticker(conn, links[0].rsplit("/", 1)[1]) == added
+        (listed,) = outlets(listing)
+        assert (listed.device_id, listed.link) == ("dev_1", links[0])
         assert "1 stickers on 1 pages" in capsys.readouterr().out
 
     def test_warns_of_codes_that_lead_nowhere(
