@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from backend.errors import BackendError
 from backend.kit.clock import from_epoch_ms
-from backend.web import i18n, refusals, words
+from backend.web import i18n, phrases, refusals, words
 from backend.web.security import FormTokens
 
 SESSION_COOKIE = "ct_session"
@@ -51,6 +51,7 @@ def _environment(language: str, statics: str) -> Environment:
         lang=language,
         html_lang="zh-CN" if language == "zh" else "en",
         word=partial(_word, language),
+        phrase=partial(phrases.phrase, language=language),
     )
     return env
 

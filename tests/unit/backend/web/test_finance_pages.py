@@ -632,6 +632,8 @@ class TestStatements:
         cells = [cell.get_text(strip=True) for cell in alert.select("td")]
         assert cells[:2] == ["bill.csv", "2"]
         assert not _LATIN.findall(cells[-1])
+        assert "表头有 27 栏，应为 7 栏" in cells[-1]
+        assert "the header has 27 columns, not 7" in _text(said)
         assert "bill.csv" in _text(said)
         with school.db.read() as conn:
             assert statements.files(conn, "gxu") == []
