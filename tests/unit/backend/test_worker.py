@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from backend import worker
 from backend.db import Database
 from backend.payments import service as payments
+from backend.payments import staff_entries
 from backend.tenants import service as tenants
 from backend.worker import Duty
 from tests.fakes.provider import FakeProvider
@@ -129,3 +130,46 @@ class TestDuties:
         assert duty.failure is None
         assert done == tenant_ids
         assert "duty failed for a school" in caplog.text
+
+    def test_hours_later_holds_and_proposals_past_their_time_are_over(self, database: Database, tmp_path: Path) -> None:
+        school = open_school(database, tmp_path)
+        with database.write() as conn:
+            payments.open_authorization(
+                conn,
+                tenant_id="gxu",
+                auth_id="auth_old",
+                water_session_id="ws_old",
+                cardholder_id="ch_wang",
+                method="wallet",
+                amount_minor=100,
+                expires_at=school.clock.now + timedelta(hours=26),
+                now=school.clock.now,
+            )
+            staff_entries.propose(
+                conn,
+                tenant_id="gxu",
+                entry_id="en_old",
+                kind="cash_top_up",
+                cardholder_id="ch_wang",
+                amount_minor=2_000,
+                reason="the counter's receipt 17",
+                proposed_by=school.person("fin").cardholder_id,
+                now=school.clock.now,
+            )
+
+        def after(wait: timedelta) -> tuple[str, str]:
+            school.clock.now += wait
+            (duty,) = [each for each in worker.duties(school.backend) if each.name == "expire"]
+            duty.start()
+            duty.stop()
+            duty.join(PATIENCE_S)
+            assert duty.failure is None
+            with database.read() as conn:
+                auth = payments.authorization(conn, "gxu", "auth_old")
+                return auth.state.value, staff_entries.entry(conn, "gxu", "en_old").state
+
+        seconds, rest = timedelta(seconds=1), timedelta(days=7) - timedelta(hours=26)
+        assert after(timedelta(hours=26) - seconds) == ("held", "proposed")
+        assert after(seconds) == ("voided", "proposed")
+        assert after(rest - seconds) == ("voided", "proposed")
+        assert after(seconds) == ("voided", "expired")
