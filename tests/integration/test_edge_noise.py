@@ -1,4 +1,4 @@
-"""A serial line that flips bits, and loses, delays and repeats answers: loud failures, no wrong value or opening."""
+"""A serial line that flips bits, and loses, delays and doubles answers: loud failures, no wrong value or opening."""
 
 import asyncio
 import logging
@@ -34,13 +34,13 @@ class TestSoak:
         assert run.done["open"] > 10
         assert run.done["read_block"] > 100
 
-    def test_answers_that_are_lost_late_and_repeated_are_never_taken_for_others(self) -> None:
-        mishaps = Mishaps(bit_error=1e-4, lost=0.02, late=0.03, repeated=0.03, late_s=0.15)
+    def test_answers_that_are_lost_late_and_doubled_are_never_taken_for_others(self) -> None:
+        mishaps = Mishaps(bit_error=1e-4, lost=0.02, late=0.03, doubled=0.03, late_s=0.15)
 
         run = asyncio.run(soak(seed=2, mishaps=mishaps, steps=300))
 
         assert run.wrong == []
-        assert min(run.line.counts[what] for what in ("lost", "late", "repeated")) > 0
+        assert min(run.line.counts[what] for what in ("lost", "late", "doubled")) > 0
 
     def test_a_worse_line_is_louder_and_still_not_wrong(self) -> None:
         run = asyncio.run(soak(seed=3, mishaps=Mishaps(bit_error=1e-3), steps=60))

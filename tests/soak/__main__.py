@@ -45,11 +45,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ber", type=float, default=1e-4, help="chance that a bit flips")
-    parser.add_argument("--bad", action="store_true", help="answers are also lost, late and repeated")
+    parser.add_argument("--bad", action="store_true", help="answers are also lost, late and doubled")
     given = parser.parse_args()
     logging.disable(logging.ERROR)  # the library writes down every frame that did not fit
     share = 0.01 if given.bad else 0.0
-    mishaps = Mishaps(bit_error=given.ber, lost=share, late=share, repeated=share)
+    mishaps = Mishaps(bit_error=given.ber, lost=share, late=share, doubled=share)
     run = asyncio.run(soak(given.seed, mishaps, seconds=60 * given.minutes))
     print(summary(run))
     print(f"done: {dict(run.done)}")

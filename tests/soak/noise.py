@@ -1,4 +1,9 @@
-"""A serial line inside TCP that flips bits, and loses, delays and repeats what comes back, by a seed."""
+"""
+A serial line inside TCP that flips bits, and loses, delays and doubles what comes back, by a seed.
+
+What it does not do is repeat an answer when the next question is already out: a serial frame says nothing of the
+question it answers, so one of the same unit, function and length could not be told from the right one by anybody.
+"""
 
 import asyncio
 import contextlib
@@ -14,7 +19,7 @@ class Mishaps:
     bit_error: float = 1e-4
     lost: float = 0.0
     late: float = 0.0
-    repeated: float = 0.0
+    doubled: float = 0.0
     late_s: float = 0.3
 
 
@@ -97,7 +102,7 @@ class NoisyLine:
             for what, share in (
                 ("lost", self._mishaps.lost),
                 ("late", self._mishaps.late),
-                ("repeated", self._mishaps.repeated),
+                ("doubled", self._mishaps.doubled),
             ):
                 if chance < share:
                     self.counts[what] += 1
@@ -107,10 +112,9 @@ class NoisyLine:
                 what = ""
             if what == "late":
                 group.create_task(self._later(writer, data))
+            elif what == "doubled":
+                writer.write(data + data)
             elif what != "lost":
-                writer.write(data)
-            if what == "repeated":
-                await asyncio.sleep(0.005)
                 writer.write(data)
 
     async def _later(self, writer: asyncio.StreamWriter, data: bytes) -> None:
