@@ -8,7 +8,7 @@ ONLY ?=
 SEED ?= 7
 WORKERS ?= 2
 
-.PHONY: run test check fmt lint types layers bench golden contract lock clean postgres-test
+.PHONY: run test check fmt lint types layers bench golden contract registers lock clean postgres-test
 
 $(READY): requirements.lock pyproject.toml .ci/prepare.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/prepare.sh
@@ -21,6 +21,7 @@ run: $(READY)
 ## installs what the tests need, then runs all of them
 test: $(READY)
 	@bash .ci/test_needs.sh
+	@bash hardware/tools.sh
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/e2e --ignore tests/simulation
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/e2e tests/simulation
 
@@ -55,6 +56,10 @@ golden: $(READY)
 ## regenerate what is generated from the message types
 contract: $(READY)
 	@$(BIN)/python -m gateway.contract.schema
+
+## regenerate what follows from the register maps: pages, C headers, the list of drivers
+registers: $(READY)
+	@$(BIN)/python -m hardware.generate
 
 ## pin the newest versions that pyproject.toml allows, with hashes
 lock: $(READY)
