@@ -206,11 +206,12 @@ class Gateway:
 
     def start(self) -> None:
         """Start everything on the running loop."""
-        for bus in self.buses.values():
+        for line_id, bus in self.buses.items():
             bus.start()
+            self._loads[line_id].load_permille(bus.busy_s)  # so that the first who asks is told something
         work = [self.inbox.run(), self.outbox.run(), self.outbox.run_telemetry()]
         work += [self.local.run()]
-        work += [self.outbox.run_health(self.registry.changed, self._health), self.own_faults.watch()]
+        work += [self.outbox.run_health(self.registry.changed, self._told_health), self.own_faults.watch()]
         if self._config.look_period_s:
             work += [self.lookout.run(line_id) for line_id in self.buses]
         for controller in self.controllers.values():
@@ -232,17 +233,17 @@ class Gateway:
         for device in self._config.devices:
             unit = self.buses[device.line_id].unit(device.unit)
             self.registry.device(device.device_id).crc_errors = unit.crc_errors
-        report = self.registry.report(
+        return self.registry.report(
             gateway=self._config.gateway,
             now_ms=self._clock(),
             waiting=self.outbox.waiting,
             rejected=self.inbox.rejected.total(),
             bus_errors=sum(bus.errors for bus in self.buses.values()),
         )
-        return self._with_budgets(report)
 
-    def _with_budgets(self, report: HealthReport) -> HealthReport:
-        """Return a report in which devices of an overcommitted line say so: there it is seen who will be slow."""
+    def _told_health(self) -> HealthReport:
+        """Return the report for the backend, in which devices of an overcommitted line say so: they will be slow."""
+        report = self._health()
         warnings = {
             device.device_id: self.budgets[device.line_id].warning
             for device in self._config.devices
