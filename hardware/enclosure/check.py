@@ -56,15 +56,28 @@ def build(name: str, part: str, changes: Mapping[str, str], out: Path) -> Path:
     Return the solid as STL.
 
     :raises OpenScadMissing: if the program is not there.
+    :raises ValueError: if these figures make no solid.
     """
+    stl = out / f"{name}{'_' + part if part else ''}.stl"
+    done = _openscad(name, part, changes, stl)
+    if done.returncode:
+        raise ValueError(f"{name} {part} cannot be built: {done.stderr.strip()}")
+    return stl
+
+
+def lid_complaints(changes: Mapping[str, str], out: Path) -> list[str]:
+    """Return whether the closed lid of the outlet box and its body want the same place."""
+    done = _openscad("outlet_box", "clash", changes, out / "clash.stl")
+    return [] if done.returncode and "top level object is empty" in done.stderr else ["the lid does not close"]
+
+
+def _openscad(name: str, part: str, changes: Mapping[str, str], stl: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("openscad") is None:
         raise OpenScadMissing("openscad is missing; run: make hardware-tools")
-    stl = out / f"{name}{'_' + part if part else ''}.stl"
     values = {**changes, **({"part": json.dumps(part)} if part else {})}
     options = [text for key, value in values.items() for text in ("-D", f"{key}={value}")]
-    command = ["openscad", "-q", "-o", str(stl), *options, str(FOLDER / f"{name}.scad")]
-    subprocess.run(command, check=True, timeout=_BUILD_S_MAX, capture_output=True)
-    return stl
+    command = ["openscad", "-o", str(stl), *options, str(FOLDER / f"{name}.scad")]
+    return subprocess.run(command, check=False, timeout=_BUILD_S_MAX, capture_output=True, text=True)
 
 
 def solid_complaints(stl: Path, room_mm: Sequence[float]) -> list[str]:
@@ -134,6 +147,7 @@ def main(arguments: Sequence[str]) -> int:
             wrong = solid_complaints(stl, room_mm)
             found += [f"{stl.stem}: {said}" for said in wrong]
             print(f"{stl.name}: {'ok' if not wrong else 'wrong'}")
+        found += [f"outlet_box: {said}" for said in lid_complaints(changes, args.out)]
     except (ValueError, OpenScadMissing, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)
         return 2

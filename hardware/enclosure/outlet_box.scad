@@ -1,6 +1,6 @@
 // Box of the outlet controller HWO-1. Print body and lid from ASA, walls solid. All in millimetres.
 // Glands below, so water runs off them; a drip edge over the lid's joint; ears for the wall.
-part = "body";            // body or lid
+part = "body";            // body, lid, or clash: what body and closed lid have in common, which is nothing
 inner = [120, 90, 52];
 wall = 3;
 pcb = [100, 70, 1.6];
@@ -19,6 +19,7 @@ lip = 4;                  // the lid's rim reaches this far into the body
 gap = 0.3;
 drip = 6;                 // how far the edge overhangs above the joint
 post = 8;
+lid_post = 5.4;           // must clear the wall
 $fn = 48;
 
 outer = [inner[0] + 2 * wall, inner[1] + 2 * wall, inner[2] + wall];
@@ -66,9 +67,14 @@ module lid() difference() {
             cube([inner[0] - 2 * gap, inner[1] - 2 * gap, lip + 0.1]);
             translate([2, 2, -1]) cube([inner[0] - 2 * gap - 4, inner[1] - 2 * gap - 4, lip + 2]);
         }
-        at_corners() cylinder(d = post, h = lid_thick + lip);
+        at_corners() cylinder(d = lid_post, h = lid_thick + lip);
     }
     at_corners() translate([0, 0, -1]) cylinder(d = 3.4, h = lid_thick + lip + 2);
 }
 
-if (part == "body") body(); else lid();
+module clash() intersection() {
+    body();
+    translate([outer[0], 0, outer[2] + lid_thick + 0.01]) rotate([0, 180, 0]) lid();
+}
+
+if (part == "body") body(); else if (part == "lid") lid(); else clash();

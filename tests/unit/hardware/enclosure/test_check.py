@@ -11,6 +11,7 @@ from hardware.enclosure.check import (
     box_complaints,
     build,
     figures,
+    lid_complaints,
     main,
     rail_complaints,
     solid_complaints,
@@ -50,6 +51,12 @@ class TestSolidComplaints:
         assert said[0] == "is not watertight"
         assert "is in 2 pieces" in said
         assert "there is room for" in said[-1]
+
+
+class TestLidComplaints:
+    def test_close_the_lid(self, tmp_path: Path) -> None:
+        assert lid_complaints(COARSE, tmp_path) == []
+        assert lid_complaints({**COARSE, "lid_post": "9"}, tmp_path) == ["the lid does not close"]
 
 
 class TestBoxComplaints:
