@@ -2,11 +2,12 @@
 Group commit of business work: what waits under one key is done in one transaction and committed once.
 
 Nobody waits for a group to fill and there is no thread of its own. Who comes while nobody works leads: it opens the
-transaction, does its own work and whatever has queued up meanwhile, each in a savepoint and in the order of arrival,
-commits once, hands everybody their result, and passes the lead to the first who came too late for it. A lone caller so
-pays one savepoint more than alone; at a busy hour one commit serves dozens.
+transaction, does its own work and then, each in a savepoint and in the order of arrival, whatever has queued up
+meanwhile, commits once, hands everybody their result, and passes the lead to the first who came too late for it. A lone
+caller pays nothing; at a busy hour one commit serves dozens.
 
-Work that raises is rolled back to its savepoint and only its caller hears of it. When the transaction itself fails, at
+Work that raises is rolled back to its savepoint and only its caller hears of it; a leader's own ends its transaction
+before anybody else is in it. When the transaction itself fails, at
 its commit or because the connection is gone, nobody's work happened, and each is told that very failure: also those
 who were refused, for what they were refused by did not happen either.
 """
@@ -94,7 +95,7 @@ class Queues:
             self._take(key, taken)
             with write() as conn:
                 begin(conn)
-                taken[0].run(conn)
+                taken[0].result = taken[0].work(conn)
                 while len(taken) < GROUP_MAX and self._take(key, taken):
                     taken[-1].run(conn)
         except BaseException as error:

@@ -120,6 +120,18 @@ class TestTogether:
         assert busy.names() == ["first", *(f"n{number:02}" for number in range(12))]
         assert busy.commits == 1
 
+    def test_costs_a_lone_caller_no_savepoint(self, busy: Busy) -> None:
+        savepoints: list[str] = []
+        event.listen(busy.db.engine, "savepoint", lambda _conn, name: savepoints.append(name))
+
+        busy.db.together(KEY, writes("alone"), begin=nothing)
+        assert savepoints == []
+        with busy.holding(work=writes("first")):
+            second = busy.queue(writes("second"))
+        second.result(PATIENCE_S)
+
+        assert len(savepoints) == 1
+
     def test_keeps_no_promise_before_the_commit(self, busy: Busy) -> None:
         seen: list[bool] = []
         with busy.holding():
