@@ -16,6 +16,8 @@ from firmware_sim.device import LogEntry
 from firmware_sim.end_file import EndFile
 from firmware_sim.event_log import unpack
 from firmware_sim.nvm import FileNvm, NonVolatile
+from firmware_sim.station import SiteLine
+from firmware_sim.timing import Timing
 from firmware_sim.world import TICK_MS, World
 from hardware.points import load
 
@@ -29,6 +31,8 @@ class Options:
     control_port: int
     device_log: Path
     rtu: bool = False
+    #: let bytes take their time on every line, at the plan's baud rate
+    timed: bool = False
 
 
 class Site:
@@ -48,8 +52,9 @@ class Site:
         self._write_missed_ends()
         self._servers: list[LineServer] = []
         self._control = ControlServer(self.world, catch_up=self._catch_up)
-        #: Modbus ports by line id and the control port, known after `start`
+        #: Modbus ports and terminals by line id and the control port, known after `start`
         self.ports: dict[str, int] = {}
+        self.terminals: dict[str, str] = {}
         self.control_port = 0
 
     def _open_nvm(self, device_id: str) -> NonVolatile:
@@ -79,11 +84,26 @@ class Site:
                 units = self.world.lines.get(line["line_id"])
                 if units is None:
                     continue
-                server = LineServer(units, now_ms=self._bus_now_ms, rtu=self._options.rtu)
-                self.ports[line["line_id"]] = await server.start(line["host"], line["port"])
+                server = self._server(line, units)
                 self._servers.append(server)
+                if "host" in line:
+                    self.ports[line["line_id"]] = await server.start(line["host"], line["port"])
+                if "terminal" in line:
+                    self.terminals[line["line_id"]] = server.open_terminal(Path(line["terminal"]))
                 self.world.noise_doors[line["line_id"]] = server.set_noise
         self.control_port = await self._control.start(self._options.control_port)
+
+    def _server(self, line: Mapping[str, Any], units: SiteLine) -> LineServer:
+        timing = None
+        if self._options.timed:
+            timing = Timing(baud=line.get("baud", 38_400), framing=line.get("framing", "8E1"))
+        return LineServer(
+            units,
+            now_ms=self._bus_now_ms,
+            rtu=self._options.rtu or "terminal" in line,
+            timing=timing,
+            seed=f"{self._plan.get('seed', 0)}/{line['line_id']}",
+        )
 
     async def run(self) -> None:
         """Keep the world at the present."""
@@ -109,7 +129,13 @@ async def serve(options: Options) -> None:
     plan = json.loads(options.plan.read_text(encoding="utf-8"))
     site = Site(plan, options)
     await site.start()
-    ready = {"ready": True, "control": site.control_port, "lines": site.ports, "devices": len(site.world.stations)}
+    ready = {
+        "ready": True,
+        "control": site.control_port,
+        "lines": site.ports,
+        "terminals": site.terminals,
+        "devices": len(site.world.stations),
+    }
     print(json.dumps(ready), flush=True)
     running = asyncio.ensure_future(site.run())
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -128,6 +154,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--control", type=int, required=True, metavar="PORT", help="control port on 127.0.0.1")
     parser.add_argument("--device-log", type=Path, required=True, metavar="FILE", help="END records, one JSON a line")
     parser.add_argument("--rtu", action="store_true", help="speak RTU frames inside TCP on every line")
+    parser.add_argument("--timed", action="store_true", help="let every byte take its time, at each line's baud rate")
     parser.set_defaults(run=run)
 
 
@@ -139,6 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
         control_port=arguments.control,
         device_log=arguments.device_log,
         rtu=arguments.rtu,
+        timed=arguments.timed,
     )
     asyncio.run(serve(options))
     return 0

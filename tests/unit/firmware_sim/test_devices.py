@@ -1,6 +1,8 @@
 """The devices as a process: started, killed and started again."""
 
+import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +15,9 @@ from typing import Any
 import pytest
 from pymodbus.client import ModbusTcpClient
 
+from firmware_sim.devices import Options, Site
+from firmware_sim.framing import rtu
+from firmware_sim.timing import Timing
 from tests.patience import PATIENCE_S
 from tests.unit.firmware_sim.rig import OPEN, Bench
 
@@ -134,3 +139,45 @@ class TestServe:
         assert result.registers[:2] == [55, 2]
         assert first.ask(do="pass", device="dev_d", direction="in") == {"ok": True, "outcome": "passed"}
         assert first.ask(do="state", device="dev_d")["devices"][0]["pass_in"] == 1
+
+
+class TestSite:
+    def test_serves_a_line_on_a_terminal_at_its_baud_rate(self, tmp_path: Path) -> None:
+        terminal = tmp_path / "bus0"
+        line = {"line_id": "a", "transport": "serial", "terminal": str(terminal), "baud": 9_600}
+        plan = {**PLAN, "gateways": [{"gateway_id": "gw", "lines": [line]}]}
+        options = Options(
+            plan=tmp_path / "plan.json",
+            state=tmp_path / "nvm",
+            control_port=0,
+            device_log=tmp_path / "ends",
+            timed=True,
+        )
+
+        async def ask() -> tuple[bytes, float]:
+            site = Site(plan, options)
+            await site.start()
+            assert site.terminals == {"a": str(terminal)}
+            fd = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
+            loop, heard, whole = asyncio.get_running_loop(), bytearray(), asyncio.Event()
+
+            def read() -> None:
+                heard.extend(os.read(fd, 256))
+                if len(heard) >= 9:
+                    whole.set()
+
+            loop.add_reader(fd, read)
+            began = loop.time()
+            os.write(fd, rtu(9, bytes.fromhex("04 0000 0002")))
+            async with asyncio.timeout(PATIENCE_S):
+                await whole.wait()
+            took_s = loop.time() - began
+            loop.remove_reader(fd)
+            os.close(fd)
+            await site.stop()
+            return bytes(heard), took_s
+
+        heard, took_s = asyncio.run(ask())
+
+        assert heard == rtu(9, bytes.fromhex("04 04 43485731"))
+        assert took_s >= Timing(baud=9_600).exchange_s(8, 9) - Timing(baud=9_600).t35_s
