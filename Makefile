@@ -8,7 +8,7 @@ ONLY ?=
 SEED ?= 7
 WORKERS ?= 2
 
-.PHONY: run test check fmt lint types layers bench golden contract registers lock clean postgres-test
+.PHONY: run test check fmt lint types layers bench golden contract registers lock hardware hardware-tools campus clean postgres-test
 
 $(READY): requirements.lock pyproject.toml .ci/prepare.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/prepare.sh
@@ -17,6 +17,10 @@ $(READY): requirements.lock pyproject.toml .ci/prepare.sh
 ## the main job: broker, backend, gateway and a simulated dormitory, until Ctrl-C
 run: $(READY)
 	@$(BIN)/campustap-sim demo --seed $(SEED)
+
+## a day at a school, replayed on the whole stack and checked after every step
+campus: $(READY)
+	@$(BIN)/campustap-sim run campus-day --seed $(SEED)
 
 ## installs what the tests need, then runs all of them
 test: $(READY)
@@ -65,6 +69,14 @@ registers: $(READY)
 lock: $(READY)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-header --quiet \
 		--python-version 3.11 --output-file requirements.lock
+
+## the programs that the hardware checks drive
+hardware-tools:
+	@bash hardware/tools.sh
+
+## every check of the folder an outlet is built from; drawings and solids go to build/hardware
+hardware: $(READY) hardware-tools
+	@$(BIN)/python -m hardware.workshop
 
 clean:
 	rm -rf $(VENV) build var

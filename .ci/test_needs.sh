@@ -10,7 +10,7 @@ command -v gcc >/dev/null || wanted+=(gcc libc6-dev)
 command -v make >/dev/null || wanted+=(make)
 [ -e /usr/include/modbus/modbus.h ] || wanted+=(libmodbus-dev)
 command -v systemd-analyze >/dev/null || wanted+=(systemd)
-fc-list 2>/dev/null | grep -qi "noto.*cjk" || wanted+=(fonts-noto-cjk fontconfig)
+grep -qi "noto.*cjk" <(fc-list 2>/dev/null) || wanted+=(fonts-noto-cjk fontconfig)
 [ ${#wanted[@]} -eq 0 ] && exit 0
 
 echo "installing what the tests drive: ${wanted[*]}"
