@@ -69,9 +69,10 @@ class LateUnit:
                 if self.hold:
                     self.held.append((writer, body + crc(body)))
                     continue
-                for late_writer, late in self.held:
+                for late_writer, late in self.held[:1]:
                     late_writer.write(late)
                 self.held = []
+                await asyncio.sleep(0.02)  # the late one comes by itself
                 writer.write(body + crc(body))
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
