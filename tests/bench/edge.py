@@ -113,7 +113,7 @@ def _figures(size: Size, found: dict[str, Found]) -> Iterator[Figure]:
             label = f"{name}: registers per CPU-second, {at}" + (f", beside {other.split(',')[0]}" if other else "")
             reference = theirs.per_cpu_s if theirs else None
             yield Figure(label, each.per_cpu_s, "/CPU-s", other, reference, own)
-        for share, word in ((0.5, "p50"), (0.99, "p99")):
+        for share, word in ((0.5, "p50"), (0.99, "p99")) if each.taps_ms else ():
             yield Figure(
                 f"{name}: tap to opening frame, {at}, {word}", percentile(each.taps_ms, share), "ms", "", None, own
             )
