@@ -8,7 +8,7 @@ ONLY ?=
 SEED ?= 7
 WORKERS ?= 2
 
-.PHONY: run test check fmt lint types layers bench golden contract registers lock hardware hardware-tools campus clean postgres-test
+.PHONY: run test check fmt lint types layers bench golden contract registers lock hardware hardware-tools campus rig soak clean postgres-test
 
 $(READY): requirements.lock pyproject.toml .ci/prepare.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/prepare.sh
@@ -21,6 +21,14 @@ run: $(READY)
 ## a day at a school, replayed on the whole stack and checked after every step
 campus: $(READY)
 	@$(BIN)/campustap-sim run campus-day --seed $(SEED)
+
+## the training rig for installers, in a browser
+rig: $(READY)
+	@$(BIN)/campustap-sim rig
+
+## an hour of a serial line that flips one bit in ten thousand, every value compared with the device
+soak: $(READY)
+	@$(BIN)/python -m tests.soak --minutes 60
 
 ## installs what the tests need, then runs all of them
 test: $(READY)
