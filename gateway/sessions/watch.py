@@ -80,6 +80,10 @@ class OutletWatch(DeviceController):
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
+    def is_serving(self) -> bool:
+        """Return whether a session is open here."""
+        return bool(self.sessions)
+
     def period_s(self) -> float:
         """Return how long to wait until the next cycle: hardly at all while an end is near."""
         if any(session.state == State.CLOSING for session in self.sessions.values()) or self._closed_since is not None:

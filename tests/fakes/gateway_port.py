@@ -57,6 +57,7 @@ class FakeOutlet:
     box: list[Mail] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     renewals: int = 0
+    clocks_ms: list[int] = field(default_factory=list)
     openings: list[Opening] = field(default_factory=list)
     open_answer: CommandResult = field(default_factory=lambda: CommandResult(code="ACCEPTED", detail=0))
     #: the opening arrives, its answer does not
@@ -130,6 +131,7 @@ class FakeOutlet:
 
     async def set_clock(self, now_ms: int) -> None:
         self._awake()
+        self.clocks_ms.append(now_ms)
 
     async def log_page(self, cursor: int) -> LogPage:
         self._awake()

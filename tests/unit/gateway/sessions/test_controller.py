@@ -10,7 +10,7 @@ from gateway.contract.commands import CloseValve, GrantPassage, OpenValve
 from gateway.contract.events import CommandRefused, MeterRead, RefusalCode, StopReason, ValveOpened, WaterSessionEnded
 from gateway.contract.messages import Decision
 from gateway.devices.ports import CannotSay, CommandResult, Mail
-from gateway.sessions import watch
+from gateway.sessions import device, watch
 from tests.fakes.gateway_port import Bench, FakeOutlet
 from tests.patience import PATIENCE_S
 
@@ -278,6 +278,30 @@ class TestRunning:
         run(work())
         end = only(bench, WaterSessionEnded)
         assert (end.evidence, end.opening_pulses, end.closing_pulses) == ("register_continuity", 1_000, 1_120)
+
+
+class TestClock:
+    def test_is_set_again_after_hours_and_never_while_somebody_showers(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+        counts = []
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.cycle()
+            counts.append(len(bench.outlet.clocks_ms))
+            await bench.controller.obey(bench.order(opening()))
+            bench.controller._clock_set_at -= device.CLOCK_PERIOD_S
+            await bench.controller.cycle()
+            counts.append(len(bench.outlet.clocks_ms))
+            bench.controller.sessions.clear()
+            bench.now_ms += 1_000
+            await bench.controller.cycle()
+            await bench.controller.cycle()
+            counts.append(len(bench.outlet.clocks_ms))
+
+        run(work())
+        assert counts == [1, 1, 2]
+        assert bench.outlet.clocks_ms[-1] - bench.outlet.clocks_ms[0] == 1_000
 
 
 class TestRestart:
