@@ -29,6 +29,8 @@ class Station:
     temp_sensor_broken: bool = False
     #: what it feels besides water and bus; stays what it is over a power cut
     inputs: Inputs = field(default_factory=Inputs)
+    #: fault bits that a broken part holds on, also over a power cut
+    forced: set[str] = field(default_factory=set)
     #: how fast its clock runs wrong, and what of that is not a whole millisecond yet
     drift_ppm: float = 0.0
     drift_rest_ms: float = 0.0

@@ -100,6 +100,8 @@ class World:
             unix_ms=self.now_ms + self._unix_offset_ms if station.has_clock_battery else None,
         )
         station.device.inputs = station.inputs
+        for name in sorted(station.forced):
+            station.device.force_fault(name, True)
         self._collect(station)
 
     def _collect(self, station: Station) -> None:
@@ -261,26 +263,35 @@ class World:
     def set_fault(self, device_id: Any, fault: Any, on: bool) -> None:
         """Break or mend something: in the pipes, at what the device feels, or else as a fault bit held on."""
         station = self.station(device_id)
-        device = self._powered(station)
         name = str(fault).lower()
-        pipe_faults = PIPE_FAULTS if isinstance(device, WaterOutlet) else {}
-        if not device.fault_bit(name.upper()) and name not in pipe_faults and name not in FELT:
-            known = ", ".join(sorted({*pipe_faults, *FELT, *(bit.lower() for bit in device.map.bits["faults"])}))
+        pipe_faults = PIPE_FAULTS if station.fixture >= 0 else {}
+        bits = load(station.map_id).bits["faults"]
+        if name.upper() not in bits and name not in pipe_faults and name not in FELT:
+            known = ", ".join(sorted({*pipe_faults, *FELT, *(bit.lower() for bit in bits)}))
             raise ControlRefused(f"no fault is called {fault!r}; there are {known}")
         if name in pipe_faults:
             if name == "temp_sensor":
                 station.temp_sensor_broken = on
             break_pipe(self.plant, station.fixture, name, on)
             if pipe_faults[name]:
-                device.force_fault(pipe_faults[name], on)
+                self._force(station, pipe_faults[name], on)
         if name in FELT:
-            device.inputs = replace(device.inputs, **FELT[name][0 if on else 1])
-        elif isinstance(device, AccessReader) and name == "fire_input":
-            device.fire(self.now_ms, on)
+            station.inputs = replace(station.inputs, **FELT[name][0 if on else 1])
+            if station.device is not None:
+                station.device.inputs = station.inputs
+        elif station.fixture < 0 and name == "fire_input":
+            door = self._door(device_id)
+            door.fire(self.now_ms, on)
+            station.inputs = door.inputs
         elif name not in pipe_faults:
-            device.force_fault(name.upper(), on)
-        station.inputs = device.inputs
+            self._force(station, name.upper(), on)
         self._collect(station)
+
+    def _force(self, station: Station, name: str, on: bool) -> None:
+        """Hold a fault bit on for as long as its part is broken, or let it go; a device without power hears later."""
+        (station.forced.add if on else station.forced.discard)(name)
+        if station.device is not None:
+            station.device.force_fault(name, on)
 
     def state(self, device_id: Any = None) -> list[dict[str, Any]]:
         """Return what each device is doing, or one of them."""

@@ -116,6 +116,22 @@ SCENARIOS = (
         [("FAULT_SET", 4), ("END", 6), ("BOOT", 0), ("FAULT_CLR", 4), ("START", 0)],
     ),
     Scenario(
+        "scald_of_the_device",
+        [
+            _UNLOCK,
+            Frame(write_one(10, 450)),
+            *_open(temp_max=600),
+            *_water(3, temp=450),
+            *_water(4, temp=500),
+            *([Tick(100, 0, 500)] * 6),
+            Tick(100, 0, 429),
+            *_open(2, 8),
+            *_water(4, temp=455),
+            *_CLOSING,
+        ],
+        [("CONFIG", 10), ("FAULT_SET", 4), ("END", 6), ("FAULT_CLR", 4), ("START", 0), ("FAULT_SET", 4), ("END", 6)],
+    ),
+    Scenario(
         "burst",
         [*_open(), *_water(5, rate=400), *_CLOSING, order("CLEAR_FAULT", token=2)],
         [("FAULT_SET", 16), ("END", 7), ("FAULT_CLR", 16)],

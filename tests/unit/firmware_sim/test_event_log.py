@@ -55,6 +55,18 @@ class TestEventLog:
         assert log.append("START", record) is None
         assert log.dropped == 1
 
+    @pytest.mark.parametrize("kind", ["FAULT_CLR", "FIRE_FREE", "FORCED", "TAILGATE", "UNBILLED_FLOW"])
+    def test_has_room_for_what_must_not_be_forgotten_when_no_session_may_start(self, kind: str) -> None:
+        log = EventLog()
+        while log.append("START", record):
+            pass
+
+        kept = 0
+        while log.append(kind, record):
+            kept += 1
+
+        assert kept == 6
+
     def test_window_starts_at_the_oldest_kept(self) -> None:
         log = EventLog()
         for _ in range(3 * CAPACITY):

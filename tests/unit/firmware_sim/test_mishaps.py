@@ -72,6 +72,40 @@ class TestSensorUnplugged:
         assert site.state("dev_1")["close_reason"] == "no_flow"
 
 
+class TestForcedFault:
+    def test_is_still_there_after_a_reset_and_goes_when_it_is_mended(self, site: Site) -> None:
+        site.ask("fault", device="dev_1", fault="stuck_closed", on=True)
+        site.ask("power_cut", device="dev_1", seconds=0.1)
+        site.run(3_000)
+        assert site.state("dev_1")["faults"] == ["stuck_closed"]
+
+        site.ask("fault", device="dev_1", fault="stuck_closed", on=False)
+        site.ask("power_cut", device="dev_1", seconds=0.1)
+        site.run(3_000)
+
+        assert site.state("dev_1")["faults"] == []
+
+    @pytest.mark.parametrize("name", ["stuck_closed", "leak_closed", "sensor_unplugged"])
+    def test_is_mended_while_the_device_has_no_power(self, site: Site, name: str) -> None:
+        site.ask("fault", device="dev_1", fault=name, on=True)
+        site.ask("power_cut", device="dev_1", seconds=1)
+
+        site.ask("fault", device="dev_1", fault=name, on=False)
+        site.run(5_000)
+
+        broken = site.world.plant.broken
+        assert site.state("dev_1")["faults"] == []
+        assert (broken.stuck_closed[0], broken.leak_lpm[0], broken.meter_dead[0]) == (False, 0.0, False)
+
+    def test_breaks_while_the_device_has_no_power(self, site: Site) -> None:
+        site.ask("power_cut", device="dev_1", seconds=1)
+
+        site.ask("fault", device="dev_1", fault="stuck_closed", on=True)
+        site.run(5_000)
+
+        assert site.state("dev_1")["faults"] == ["stuck_closed"]
+
+
 class TestReverseFlow:
     def test_is_counted_apart_and_reported(self, site: Site) -> None:
         site.ask("fault", device="dev_1", fault="reverse_flow", on=True)

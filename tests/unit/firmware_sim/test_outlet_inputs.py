@@ -323,3 +323,13 @@ class TestCalibration:
         changes = [(record.aux, record.token_tag, record.count) for record in bench.records("CONFIG")]
         assert changes == [(13, 60, 61), (14, 30, 31), (17, K_FACTOR, 451_000)]
         assert bench.value("cfg_seq") == 2
+
+
+class TestSetClock:
+    @pytest.mark.parametrize(
+        ("step_ms", "logged"), [(2_000, []), (2_999, []), (3_000, [3]), (-2_000, []), (-3_000, [3])]
+    )
+    def test_logs_a_step_of_more_than_two_seconds(self, bench: Bench, step_ms: int, logged: list[int]) -> None:
+        bench.outlet.set_clock(bench.outlet.unix_ms() + step_ms)
+
+        assert [record.aux for record in bench.records("CLOCK_STEP")] == logged

@@ -277,6 +277,17 @@ class TestClosing:
         bench.run_until("LOCKED", within_ms=4_000)
         self.check(bench, "SCALD")
 
+    def test_for_heat_at_the_devices_own_limit_when_the_session_allows_more(self, bench: Bench) -> None:
+        cutoff = bench.outlet.config["cfg_temp_cutoff"]
+        self.opened(bench, temp_max=600)
+        bench.temp = cutoff
+        bench.run(5_000)
+        assert bench.outlet.state == "DISPENSING"
+
+        bench.temp = cutoff + 1
+        bench.run_until("LOCKED", within_ms=4_000)
+        self.check(bench, "SCALD")
+
     def test_when_the_pipe_bursts(self, bench: Bench) -> None:
         self.opened(bench, limit_volume=100_000)
         bench.lpm = 30.0
@@ -405,6 +416,20 @@ class TestPause:
 
         assert bench.outlet.session_pulses() > paused_at
         assert len(bench.records("START")) == 1
+
+    def test_gives_the_flow_its_time_again_when_the_water_goes_on(self, bench: Bench) -> None:
+        bench.open(idle=3, lease=600)
+        bench.run(1_000)
+        bench.command("PAUSE", session=7)
+        bench.run(40_000)
+        bench.mixer_open = False
+
+        assert bench.open(idle=3, lease=600) == ("DONE", 0)
+        took = bench.run_until("CLOSING")
+
+        assert took == pytest.approx(3_000, abs=100)
+        bench.run_until("IDLE")
+        assert bench.ends()[-1][1] == "NO_FLOW"
 
     def test_does_not_stop_the_clocks_of_lease_and_time(self, bench: Bench) -> None:
         bench.open(lease=5)
