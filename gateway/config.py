@@ -1,5 +1,6 @@
 """A gateway's configuration file. Every complaint names the file, the field and what to write."""
 
+import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,16 @@ class _Section:
         where = f"[{self.name}] {name}" if self.name else name
         return ConfigRefused(f"{self.path}: {where}: {hint}")
 
+    def check_known(self, known: frozenset[str]) -> None:
+        for name in sorted(self.values.keys() - known):
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+            raise self.refuse(
+                name,
+                f"is no key here; did you mean {near[0]}?"
+                if near
+                else "is no key here: take it out, or write one of " + ", ".join(sorted(known)),
+            )
+
     def text(self, name: str, hint: str, default: str | None = None) -> str:
         value = self.values.get(name, default)
         if not isinstance(value, str) or not value:
@@ -133,8 +144,36 @@ class _Section:
         return value
 
 
+_TOP = frozenset(
+    {
+        "tenant",
+        "gateway",
+        "state_dir",
+        "broker",
+        "command_keys",
+        "lines",
+        "devices",
+        "journal_rows_max",
+        "journal_free_bytes_min",
+        "meter_period_s",
+        "resend_s",
+        "look_period_s",
+        "backend_url",
+        "metrics_port",
+    }
+)
+_BROKER = frozenset({"host", "port", "ca", "cert", "key"})
+_DEVICE = frozenset({"device_id", "line_id", "unit", "map_id", "kind"})
+_LINE = frozenset(
+    {"line_id", "transport", "baud", "parity", "timeout_ms", "flags_period_ms", "hot_period_ms", "idle_period_ms"}
+)
+_NETWORK_LINE = _LINE | {"host", "port", "in_flight"}
+_SERIAL_LINE = _LINE | {"path"}
+
+
 def _line(section: _Section) -> Line:
     transport = section.choice("transport", ("tcp", "rtu_tcp", "serial"))
+    section.check_known(_SERIAL_LINE if transport == "serial" else _NETWORK_LINE)
     line_id = section.text("line_id", 'name the line, for example line_id = "line-1"')
     timeout_ms = section.number("timeout_ms", 20, 10_000, 400)
     if transport != "serial":
@@ -165,6 +204,7 @@ def _line(section: _Section) -> Line:
 
 
 def _device(section: _Section) -> ConfiguredDevice:
+    section.check_known(_DEVICE)
     return ConfiguredDevice(
         device_id=section.topic_part("device_id"),
         line_id=section.text("line_id", "name one of the lines"),
@@ -213,7 +253,9 @@ def load_config(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigRefused(f"{path}: is not TOML: {error}") from error
     top = _Section(path, "", values)
+    top.check_known(_TOP)
     broker = _Section(path, "broker", values.get("broker"))
+    broker.check_known(_BROKER)
     keys: dict[str, Ed25519PublicKey] = {}
     for kid, text in _Section(path, "command_keys", values.get("command_keys")).values.items():
         try:

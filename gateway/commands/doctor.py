@@ -193,6 +193,9 @@ def check_journal(config: Config) -> Check:
         return ok("journal", "none yet; it is made at the first start")
     if look.trouble:
         return fail("journal", f"{path}: {look.trouble}", "keep the file; at its next start the gateway moves it aside")
+    if look.unreadable:
+        said = f"{look.unreadable} rows cannot be used, the first is {look.first_unreadable}"
+        return fail("journal", said, "start the gateway again: it sets them aside in the file and sends the others")
     said = f"{look.waiting} of {config.journal_rows_max} records wait, last {look.sequence}"
     if look.waiting >= config.journal_rows_max:
         return fail("journal", said, "nothing opens until the backend acknowledges: see broker")
@@ -203,6 +206,9 @@ def check_journal(config: Config) -> Check:
         return warn(
             "journal", f"{said}; {len(aside)} damaged files were moved aside", f"keep {aside[-1]} for the books"
         )
+    if look.set_aside:
+        said = f"{said}; {look.set_aside} damaged rows were set aside"
+        return warn("journal", said, f"they are in the table `damaged` of {path}, for the books; look after the disk")
     return ok("journal", said)
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.bootstrap import Gateway, key_path
-from gateway.care import enrolling
+from gateway.care import enrolling, serial_path
+from gateway.care.alone import alone
 from gateway.care.certificates import CertificateRefused, held
 from gateway.care.configurator import Configurator
 from gateway.care.enrolling import EnrollmentFailed
-from gateway.config import Config, ConfigRefused
+from gateway.config import Config, ConfigRefused, load_config
 from gateway.contract.signing import load_or_create_key
 from gateway.kit import end_tasks
 from gateway.uplink.store import NoRoom
@@ -45,11 +46,11 @@ def run(given: argparse.Namespace) -> int:
     """
     Run the gateway; return its exit status.
 
-    :raises ConfigRefused: if the configuration cannot be used.
+    :raises ConfigRefused: if the configuration cannot be used, or another gateway runs on the state folder.
     """
     trace = os.environ.get("CAMPUSTAP_TRACE_FILE")
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with alone(load_config(given.config).state_dir), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_until_told(given.config, Path(trace) if trace else None))
     except NoRoom as error:
         log.critical("cannot start without a journal", extra={"reason": str(error)})
@@ -84,6 +85,10 @@ async def _until_told(config_file: Path, trace: Path | None) -> None:
 
 async def _one_life(gateway: Gateway, configurator: Configurator, config: Config, stop: asyncio.Event) -> None:
     """Run one gateway until told to stop, or until another configuration is due."""
+    for line in config.lines:
+        why = serial_path.trouble(line.path) if line.transport == "serial" else ""
+        if why:
+            log.error("serial port cannot be opened", extra={"line": line.line_id, "path": line.path, "reason": why})
     gateway.start()
     configurator.on_change = gateway.greet
     stopped = asyncio.create_task(stop.wait())

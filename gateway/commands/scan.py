@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.care import serial_path
 from gateway.commands.local import NotRunning, ask
 from gateway.commands.watch import rows
 from gateway.config import Config, Line, load_config
@@ -190,7 +191,8 @@ async def _look(bus: Bus, line: Line, unit: int, maps: tuple[RegisterMap, ...]) 
         break
     else:
         where = line.path or f"{line.host}:{line.port}"
-        raise ScanRefused(f"line {line.line_id} at {where} cannot be opened")
+        why = serial_path.trouble(line.path) if line.transport == "serial" else ""
+        raise ScanRefused(f"line {line.line_id} at {where} cannot be opened" + (f": {why}" if why else ""))
     for _ in range(QUESTIONS):
         with contextlib.suppress(NotTried):
             identity = await lookout.ask(bus, unit, maps, is_quiet=lambda: True)

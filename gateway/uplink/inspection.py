@@ -5,6 +5,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.uplink import mending
+
 
 @dataclass(frozen=True, slots=True)
 class JournalLook:
@@ -14,6 +16,11 @@ class JournalLook:
     sequence: int = 0
     waiting: int = 0
     trouble: str = ""
+    #: rows that cannot be used, and what is wrong with the first of them; the next start sets them aside
+    unreadable: int = 0
+    first_unreadable: str = ""
+    #: rows that earlier starts set aside
+    set_aside: int = 0
 
 
 def inspect(path: Path) -> JournalLook | None:
@@ -22,12 +29,22 @@ def inspect(path: Path) -> JournalLook | None:
         return None
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
+            connection.execute("BEGIN")  # one state of it, whoever writes meanwhile
             said = connection.execute("PRAGMA quick_check").fetchone()[0]
             if said != "ok":
                 return JournalLook(trouble=str(said)[:200])
-            head = connection.execute("SELECT epoch, sequence FROM journal_head").fetchone()
+            damages = mending.look_through(connection, key=None).damages
+            set_aside = mending.count_set_aside(connection)
+            head = connection.execute("SELECT CAST(epoch AS BLOB), sequence FROM journal_head").fetchone()
             waiting = connection.execute("SELECT COUNT(*) FROM journal").fetchone()[0]
     except sqlite3.Error as error:
         return JournalLook(trouble=str(error))
-    epoch, sequence = head or ("", 0)
-    return JournalLook(epoch=epoch, sequence=sequence, waiting=waiting)
+    epoch, sequence = head or (b"", 0)
+    return JournalLook(
+        epoch=epoch.decode(errors="replace"),
+        sequence=sequence,
+        waiting=waiting,
+        unreadable=len(damages),
+        first_unreadable=f"{damages[0].place}: {damages[0].reason}" if damages else "",
+        set_aside=set_aside,
+    )

@@ -1,6 +1,6 @@
 """
-The gateway's own faults, reported with an empty device: no room to write, a clock that is wrong, units nobody told it
-about. Remembered like a device's, so that a restart neither repeats nor forgets one.
+The gateway's own faults, reported with an empty device: no room to write, a damaged file, a clock that is wrong, units
+nobody told it about. Remembered like a device's, so that a restart neither repeats nor forgets one.
 """
 
 import asyncio
@@ -26,6 +26,8 @@ DETAIL_MAX = 200
 #: our clock against the monotonic one may drift so far between two looks; more is a jump, and is told for so long
 JUMP_MS_MIN = 60_000
 JUMP_TOLD_S = 60.0
+#: for so long it is told that damaged rows were set aside; `doctor` tells it for good
+DAMAGE_TOLD_MS = 24 * 3600 * 1000
 
 
 def is_crowded(*, waiting: int, rows_max: int, reserved: int, was_crowded: bool) -> bool:
@@ -119,7 +121,14 @@ class OwnFaults:
         """Write what waits for room, and say whether there is any."""
         with contextlib.suppress(NoRoom):
             await self._store.write_kept()
-        waiting, sessions = await self._store.read(lambda tx: (tx.journal.count_waiting(), len(tx.memory.sessions())))
+        since_ms = self._clock() - DAMAGE_TOLD_MS
+        waiting, sessions, damaged = await self._store.read(
+            lambda tx: (
+                tx.journal.count_waiting(),
+                len(tx.memory.sessions()),
+                tx.memory.count_set_aside(since_ms=since_ms),
+            )
+        )
         self._crowded = is_crowded(
             waiting=waiting,
             rows_max=self._rows_max,
@@ -132,7 +141,14 @@ class OwnFaults:
             await self.set(FaultCode.JOURNAL_FULL, f"{waiting} of {self._rows_max} records wait for the backend")
         else:
             await self.clear(FaultCode.JOURNAL_FULL)
+        await self._tell_damage(damaged)
         await self._look_at_clock()
+
+    async def _tell_damage(self, damaged: int) -> None:
+        if damaged:
+            await self.set(FaultCode.NVM_CRC, f"{damaged} damaged rows of the journal's file were set aside")
+        elif self.has(FaultCode.NVM_CRC):
+            await self.clear(FaultCode.NVM_CRC)
 
     # -- clock
 

@@ -95,6 +95,13 @@ class Memory:
         body = msgspec.json.encode(device).decode()
         self._connection.execute("INSERT OR REPLACE INTO devices VALUES (?, ?)", (device.device_id, body))
 
+    def count_set_aside(self, *, since_ms: int) -> int:
+        """Return how many damaged rows were set aside since a time."""
+        count: int = self._connection.execute("SELECT COUNT(*) FROM damaged WHERE at_ms >= ?", (since_ms,)).fetchone()[
+            0
+        ]
+        return count
+
     def take_and_return(self, octets: int) -> None:
         """Take room in the file and give it back, which fails when the disk is full."""
         self._connection.execute("INSERT OR REPLACE INTO room VALUES (1, zeroblob(?))", (octets,))

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.kit import now_ms
 from gateway.uplink import journal as journal_tables
+from gateway.uplink import mending
 from gateway.uplink import state as memory_tables
 from gateway.uplink.journal import Journal
 from gateway.uplink.state import Memory
@@ -61,7 +62,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    for statement in (*journal_tables.SCHEMA, *memory_tables.SCHEMA):
+    for statement in (*journal_tables.SCHEMA, *memory_tables.SCHEMA, *mending.SCHEMA):
         connection.execute(statement)
     if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
         raise _Damaged("quick_check failed")
@@ -142,6 +143,7 @@ class Store:
         self._kept: deque[Callable[[Transaction], object]] = deque()
         self.lost = 0
         with self.transaction() as tx:
+            mending.mend(self._connection, tx.journal, key=key.public_key(), now_ms=now_ms())
             if tx.journal.head().not_before_ms < _lost_at_ms(path):
                 tx.journal.renew_epoch(not_before_ms=now_ms())
 
@@ -154,7 +156,8 @@ class Store:
             self._connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             self._roll_back()
-            if error.sqlite_errorcode not in _NO_ROOM:
+            # no code: not the database's own error but a text in it that cannot be read; the next start sets it aside
+            if getattr(error, "sqlite_errorcode", 0) not in _NO_ROOM:
                 raise
             raise NoRoom(str(error)) from error
         except BaseException:

@@ -1,6 +1,8 @@
 """`scan`, `doctor`, `watch` and the metrics, at simulated devices and a real gateway process."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,11 @@ class TestBeforeTheGatewayRuns:
             ([], "--config"),
             (["--tcp", "nowhere"], "HOST:PORT"),
             (["--tcp", "127.0.0.1:99999"], "HOST:PORT"),
-            (["--serial", "/dev/nonexistent", "--units", "1"], "/dev/nonexistent"),
+            (
+                ["--serial", "/dev/nonexistent", "--units", "1"],
+                "/dev/nonexistent cannot be opened: there is no such file",
+            ),
+            (["--serial", "/dev/null", "--units", "1"], "is no terminal"),
             (["--serial", "/dev/null", "--baud", "1"], "--baud"),
             (["--tcp", "127.0.0.1:1", "--units", "300"], "--units"),
             (["--tcp", "127.0.0.1:1", "--timeout-ms", "1"], "--timeout-ms"),
@@ -136,6 +142,27 @@ class TestWhileTheGatewayRuns:
     ) -> None:
         assert "runs and owns" in said(capsys, "scan", "--config", str(running.folder / "gateway.toml"), status=2)
 
+    def test_a_second_one_on_the_same_folder_does_not_start(self, running: GatewaySite) -> None:
+        config = running.folder / "gateway.toml"
+        before = ask(load_config(config).state_dir)
+
+        second = subprocess.run(
+            [sys.executable, "-m", "gateway.cli", "run", "--config", str(config)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert second.returncode == 2
+        assert f"another gateway (pid {running.processes['gateway'].pid}) runs on it: stop" in second.stderr
+        after = ask(load_config(config).state_dir)
+        assert (after.instance, after.takeovers, after.connections) == (
+            before.instance,
+            before.takeovers,
+            before.connections,
+        )
+
     def test_hello_tells_process_and_configuration(self, running: GatewaySite) -> None:
         said_by = ask(load_config(running.folder / "gateway.toml").state_dir)
 
@@ -152,11 +179,7 @@ class TestDoctor:
             (lambda site: (site.folder / "gateway" / "gateway.key").chmod(0o644), "key", "warn"),
             (lambda site: (site.folder / "gateway" / "gateway.sqlite").write_bytes(b"x" * 5_000), "journal", "fail"),
             (lambda site: _edit(site, "chw.hwo1", "no.such"), "maps", "fail"),
-            (
-                lambda site: _edit(site, 'host = "127.0.0.1"\nport', 'host = "127.0.0.1"\nca = "/none"\nport'),
-                "broker",
-                "fail",
-            ),
+            (lambda site: _edit(site, "[broker]", '[broker]\nca = "/none"'), "broker", "fail"),
             (lambda site: _edit(site, "[broker]", 'backend_url = "http://127.0.0.1:1"\n[broker]'), "clock", "warn"),
             (lambda site: _edit(site, "unit = 1\n", "unit = 300\n"), "config", "fail"),
             (

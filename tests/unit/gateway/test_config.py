@@ -68,12 +68,29 @@ class TestLoadConfig:
             ('line_id = "l1"\nunit', 'line_id = "l9"\nunit', "no line is called 'l9'"),
             ('kind = "outlet"', 'kind = "lamp"', r"\[devices 1\] kind"),
             ("[broker]", "[broker", "is not TOML"),
+            ("timeout_ms", "timeout_mss", r"\[lines 1\] timeout_mss: is no key here; did you mean timeout_ms\?"),
+            ("[broker]", '[broker]\ncafile = "/ca"', r"\[broker\] cafile: is no key here; did you mean ca\?"),
+            ("[broker]", "look_period = 1\n[broker]", "look_period: is no key here; did you mean look_period_s"),
+            ("unit = 1", "unit = 1\nunits = 2", r"\[devices 1\] units: is no key here; did you mean unit\?"),
+            ("[broker]", "zzz = 1\n[broker]", "zzz: is no key here: take it out, or write one of backend_url, broker"),
+            ("baud = 19200", 'host = "127.0.0.1"', r"\[lines 2\] host: is no key here"),
         ],
     )
     def test_complaints_name_file_field_and_remedy(self, tmp_path: Path, old: str, new: str, complaint: str) -> None:
         with pytest.raises(ConfigRefused, match=complaint) as caught:
             self.load(tmp_path, GOOD.replace(old, new))
         assert "gateway.toml" in str(caught.value)
+
+    def test_knows_every_key_it_reads(self, tmp_path: Path) -> None:
+        top = (
+            "journal_rows_max = 100\njournal_free_bytes_min = 0\nmeter_period_s = 5\nresend_s = 2\nlook_period_s = 0\n"
+            'backend_url = "http://b"\nmetrics_port = 0\n[broker]\nca = "a"\ncert = "b"\nkey = "c"\n'
+        )
+        periods = 'flags_period_ms = 20\nhot_period_ms = 20\nidle_period_ms = 20\nparity = "N"\n'
+        text = GOOD.replace("[broker]\n", top)
+        text = text.replace("timeout_ms = 200", "timeout_ms = 200\nin_flight = 2\nbaud = 9600\n" + periods)
+        text = text.replace("baud = 19200", "baud = 19200\ntimeout_ms = 100\n" + periods)
+        assert self.load(tmp_path, text)
 
     def test_a_unit_belongs_to_one_device(self, tmp_path: Path) -> None:
         twice = GOOD + GOOD[GOOD.index("[[devices]]") :].replace("dev_1", "dev_2")

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.commands.doctor import check_budgets
+from gateway.commands.doctor import check_budgets, check_journal
 from gateway.config import Config, ConfiguredDevice, Line
+from tests.unit.gateway.uplink.test_journal import append, open_store
+from tests.unit.gateway.uplink.test_mending import spoil
 
 
 def config(folder: Path, *, baud: int, devices: int, map_id: str = "chw.hwo1", transport: str = "serial") -> Config:
@@ -49,3 +51,19 @@ class TestCheckBudgets:
         self, tmp_path: Path, map_id: str
     ) -> None:
         assert not list(check_budgets(config(tmp_path, baud=0, devices=4, map_id=map_id, transport="tcp")))
+
+
+class TestCheckJournal:
+    def test_tells_of_rows_that_are_damaged_and_of_those_set_aside(self, tmp_path: Path) -> None:
+        store = open_store(tmp_path)
+        append(store, 3)
+        store.close()
+        whole = check_journal(config(tmp_path, baud=0, devices=1))
+        spoil(tmp_path, "UPDATE journal SET payload = '{' WHERE sequence = 1")
+        damaged = check_journal(config(tmp_path, baud=0, devices=1))
+        open_store(tmp_path).close()
+        mended = check_journal(config(tmp_path, baud=0, devices=1))
+
+        assert [each.result for each in (whole, damaged, mended)] == ["ok", "fail", "warn"]
+        assert "journal 1" in damaged.said
+        assert "1 damaged rows were set aside" in mended.said

@@ -160,6 +160,19 @@ class TestCommands:
         desk.handle(message(late))
         assert (desk.refusals(), desk.inbox.rejected["expired"]) == (["expired"], 1)
 
+    def test_a_refused_one_is_refused_once_across_a_restart(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        future = desk.signed(issued_at_ms=desk.bench.now_ms + 9_000, not_after_ms=desk.bench.now_ms + 60_000)
+        desk.handle(message(wrapped(future)))
+        assert desk.refusals() == ["clock_skew"]
+        desk.bench.store.close()
+
+        again = Desk(tmp_path)
+        again.bench.now_ms += 9_000  # so that it would be obeyed now
+        again.handle(message(wrapped(future)))
+
+        assert (again.queued(), again.inbox.duplicates, again.refusals()) == (0, 1, ["clock_skew"])
+
     def test_too_many_for_one_device_are_refused(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path)
         desk.handle(*(message(wrapped(desk.signed(cmd_id=f"cmd_{n}", sequence=n))) for n in range(1, 35)))

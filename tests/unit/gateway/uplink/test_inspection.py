@@ -1,3 +1,5 @@
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from gateway.contract.events import FaultCleared
 from gateway.contract.faults import FaultCode
 from gateway.uplink.inspection import inspect
 from gateway.uplink.store import Store
+from tests.unit.gateway.uplink.test_journal import append, open_store
 
 
 class TestInspect:
@@ -22,6 +25,24 @@ class TestInspect:
         assert (look.sequence, look.waiting, look.trouble) == (3, 3, "")
         assert look.epoch.startswith("ep_")
         store.close()
+
+    def test_names_rows_that_cannot_be_used_and_those_set_aside(self, tmp_path: Path) -> None:
+        store = open_store(tmp_path)
+        append(store, 3)
+        store.close()
+        with contextlib.closing(sqlite3.connect(tmp_path / "gateway.sqlite")) as file:
+            file.execute("UPDATE journal SET payload = CAST(x'7bff7d' AS TEXT) WHERE sequence = 2")
+            file.commit()
+
+        before = inspect(tmp_path / "gateway.sqlite")
+        open_store(tmp_path).close()
+        after = inspect(tmp_path / "gateway.sqlite")
+
+        assert before is not None
+        assert (before.unreadable, before.set_aside) == (1, 0)
+        assert before.first_unreadable.startswith("journal 2: ")
+        assert after is not None
+        assert (after.unreadable, after.set_aside, after.waiting) == (0, 1, 2)
 
     def test_of_no_file_is_nothing(self, tmp_path: Path) -> None:
         assert inspect(tmp_path / "none.sqlite") is None

@@ -105,6 +105,33 @@ class TestWriteOrKeep:
         assert done == [1, 2]
 
 
+class TestWriteKept:
+    def test_what_the_disk_refuses_again_is_still_kept(self, tmp_path: Path) -> None:
+        store = open_store(tmp_path)
+        fill(store)
+        done: list[int] = []
+
+        async def work() -> None:
+            for number in range(2):
+
+                def write(tx: Transaction, number: int = number) -> None:
+                    append(tx)
+                    done.append(number)
+
+                await store.write_or_keep(write)
+            store.is_full = False  # room was found, and taken by somebody else before this was written
+            for _ in range(2):
+                with pytest.raises(NoRoom):
+                    await store.write_kept()
+                store.is_full = False
+            assert done == []
+            make_room(store)
+            await store.write_kept()
+
+        asyncio.run(work())
+        assert (done, store.lost) == ([0, 1], 0)
+
+
 class TestOpening:
     def test_a_file_that_cannot_be_opened_now_is_not_moved_aside(self, tmp_path: Path) -> None:
         (tmp_path / "gateway.sqlite").mkdir()
