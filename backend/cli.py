@@ -100,7 +100,7 @@ def _seed(config: Config, plan: Path, out: Path) -> None:
 
 def _reconcile(config: Config, tenant_id: str) -> None:
     backend = container.open_backend(config)
-    with backend.db.write() as conn:
+    with backend.db.write(snapshot=True) as conn:
         tenants.get(conn, tenant_id)
         _print(asdict(reconciliation.run(conn, tenant_id, backend.context.clock())))
 

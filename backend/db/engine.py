@@ -36,12 +36,16 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Yield a connection in a read-write transaction; commit at the end, roll back on any exception."""
+    def write(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """
+        Yield a connection in a read-write transaction; commit at the end, roll back on any exception.
+
+        With `snapshot` it sees one moment throughout, as `read` does: for who compares much and only adds rows.
+        """
         assert not self._here.groups, "work done together has its transaction already"
         self._here.writes += 1
         try:
-            with self.engine.connect() as conn:
+            with self._snapshots() if snapshot else self.engine.connect() as conn:
                 if self.is_sqlite:
                     conn.exec_driver_sql("BEGIN IMMEDIATE")
                 try:
@@ -89,13 +93,19 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection in a read transaction that sees one snapshot; nothing is committed."""
-        with self.engine.connect() as conn:
+        with self._snapshots() as conn:
             if self.is_sqlite:
                 conn.exec_driver_sql("BEGIN")
             try:
                 yield conn
             finally:
                 conn.rollback()
+
+    def _snapshots(self) -> Connection:
+        """Return a connection whose transaction sees one moment; SQLite's always do."""
+        if self.is_sqlite:
+            return self.engine.connect()
+        return self.engine.connect().execution_options(isolation_level="REPEATABLE READ")
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:

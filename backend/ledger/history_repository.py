@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Subquery, and_, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, or_, select, union_all
 
 from backend.ledger.listing_repository import POSTING
 from backend.ledger.models import lines, listings, residues, transfers
@@ -26,22 +26,27 @@ class Place:
     number: int
 
 
-def _listed(tenant_id: str) -> ScalarSelect[int]:
-    """Return how far the lines go: in the statement itself, so that it sees both as they were in one moment."""
-    number = select(listings.c.listed_number).where(listings.c.tenant_id == tenant_id).scalar_subquery()
-    return func.coalesce(number, 0)  # type: ignore[return-value]
+def _listed(conn: Connection, tenant_id: str) -> int:
+    """Return how far the lines go now: asked first, for a planner that does not know the number reads everything."""
+    query = select(listings.c.listed_number).where(listings.c.tenant_id == tenant_id)
+    return int(conn.execute(query).scalar_one_or_none() or 0)
 
 
-def _entries(tenant_id: str, account: str) -> list[Subquery]:
-    """Return an account's lines, written and not: when it happened, number, and what it credits (minus: debits)."""
+def _entries(conn: Connection, tenant_id: str, account: str) -> list[Subquery]:
+    """
+    Return an account's lines, written and not: when it happened, number, and what it credits (minus: debits).
+
+    Both parts are cut at one number, so that lines written meanwhile are in one of them only.
+    """
+    listed = _listed(conn, tenant_id)
     posted = case((transfers.c.kind.in_(POSTING), transfers.c.amount_minor), else_=0)
     sign = case((transfers.c.credit_account_id == account, 1), else_=-1)
     written = select(lines.c.event_at, lines.c.number, lines.c.credit_minor).where(
-        lines.c.tenant_id == tenant_id, lines.c.account_id == account
+        lines.c.tenant_id == tenant_id, lines.c.account_id == account, lines.c.number <= listed
     )
     unwritten = select(transfers.c.event_at, transfers.c.number, (sign * posted).label("credit_minor")).where(
         transfers.c.tenant_id == tenant_id,
-        transfers.c.number > _listed(tenant_id),
+        transfers.c.number > listed,
         or_(transfers.c.credit_account_id == account, transfers.c.debit_account_id == account),
     )
     return [written.subquery("written"), unwritten.subquery("unwritten")]
@@ -78,7 +83,7 @@ def statement_rows(
 ) -> list[tuple[int, Transfer]]:
     """Return an account's transfers with their numbers, newest first."""
     parts = []
-    for entries in _entries(tenant_id, account):  # each by itself, for its own index ends a page early
+    for entries in _entries(conn, tenant_id, account):  # each by itself, for its own index ends a page early
         part = select(entries.c.event_at, entries.c.number).where(*_during(entries, since, until, before))
         part = part.order_by(entries.c.event_at.desc(), entries.c.number.desc()).limit(limit)
         parts.append(select(part.subquery()))
@@ -100,7 +105,7 @@ def credits_less_debits(
 ) -> int:
     """Return what was credited less what was debited to an account, posted, from a time or a place on."""
     parts = []
-    for entries in _entries(tenant_id, account):
+    for entries in _entries(conn, tenant_id, account):
         where = _during(entries, since, None, None)
         if before is not None:
             where += [entries.c.event_at >= before.event_at, ~_before(entries, before)]
@@ -112,7 +117,7 @@ def credits_less_debits(
 def turnover(conn: Connection, tenant_id: str, account: str, since: datetime, until: datetime) -> tuple[int, int]:
     """Return what was debited and what was credited to an account, posted, in a period."""
     parts = []
-    for entries in _entries(tenant_id, account):
+    for entries in _entries(conn, tenant_id, account):
         minor = entries.c.credit_minor
         debited, credited = case((minor < 0, -minor), else_=0), case((minor > 0, minor), else_=0)
         figures = [func.coalesce(func.sum(side), 0) for side in (debited, credited)]

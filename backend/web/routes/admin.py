@@ -217,6 +217,6 @@ def runs(here: Here, request: Request, found: Reconciling, run: str = "") -> Res
 def run_now(here: Here, found: Reconciling, form: SentForm) -> Response:
     """Reconcile now and show the result."""
     assert form.get("form_token")
-    with here.backend.db.write() as conn:
+    with here.backend.db.write(snapshot=True) as conn:
         made = reconciliation.run(conn, found.tenant_id, here.now)
     return RedirectResponse(f"/admin/reconciliation?run={made.run_id}", 303)

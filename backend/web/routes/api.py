@@ -164,5 +164,5 @@ def sums(here: Here, found: Finance) -> dict[str, Any]:
 @router.post("/reconciliations", status_code=201)
 def reconcile(here: Here, found: Finance) -> dict[str, Any]:
     """Reconcile now and return the breaks."""
-    with here.backend.db.write() as conn:
+    with here.backend.db.write(snapshot=True) as conn:
         return asdict(reconciliation.run(conn, found.tenant_id, here.now))

@@ -50,3 +50,33 @@ class TestWrite:
 
         with database.read() as conn:
             assert conn.execute(text("SELECT n FROM scratch")).scalar() == 100
+
+
+class TestSnapshots:
+    @pytest.mark.parametrize("kind", ["read", "write"])
+    def test_see_one_moment_whatever_others_commit_meanwhile(self, database: Database, kind: str) -> None:
+        with database.write() as conn:
+            conn.execute(text("CREATE TABLE scratch (n INTEGER)"))
+        count = text("SELECT count(*) FROM scratch")
+        if kind == "write" and database.is_sqlite:
+            with database.write(snapshot=True) as conn:  # nobody else can write beside it
+                conn.execute(text("INSERT INTO scratch VALUES (1)"))
+            with database.read() as conn:
+                assert conn.execute(count).scalar() == 1
+            return
+
+        with database.read() if kind == "read" else database.write(snapshot=True) as conn:
+            assert conn.execute(count).scalar() == 0
+            added = threading.Thread(target=_add_a_row, args=(database,))
+            added.start()
+            added.join(60)
+            seen = conn.execute(count).scalar()
+
+        assert seen == 0
+        with database.read() as conn:
+            assert conn.execute(count).scalar() == 1
+
+
+def _add_a_row(database: Database) -> None:
+    with database.write() as conn:
+        conn.execute(text("INSERT INTO scratch VALUES (1)"))
