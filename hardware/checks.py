@@ -11,7 +11,10 @@ from hardware.vocabulary import (
     ROLE_UNITS,
     TYPE_WORDS,
     UNSIGNED,
+    WORDS_MAX,
     WRITE_FUNCTIONS,
+    WRITE_WORDS_MAX,
+    WRITTEN_ROLES,
 )
 
 METERS = ("pulses_total", "volume_total")
@@ -30,6 +33,8 @@ def check_point(doc: Document, where: str, point: Point, raw: Mapping[str, Any])
         )
     if (point.unit_from is None) != (point.units is None):
         doc.fail(where, "unit_from and units belong together", "name the point with the code and the table of codes")
+    if point.access == "w1c" and point.role in WRITTEN_ROLES:
+        doc.fail(where, f"role {point.role} is written a value, and ones written here clear", 'write a = "rw"')
     if point.clear is not None and point.access == "r":
         doc.fail(where, "a flag that must be cleared must be writable", 'write a = "rw"')
 
@@ -59,7 +64,7 @@ def _check_type(doc: Document, where: str, point: Point, raw: Mapping[str, Any])
 
 
 def _check_numbers(doc: Document, where: str, point: Point) -> None:
-    bounds = _range(point)
+    bounds = raw_range(point)
     if bounds is None:
         return
     low, high = bounds
@@ -74,7 +79,8 @@ def _check_numbers(doc: Document, where: str, point: Point) -> None:
         doc.fail(where, f"min {point.min} is above max {point.max}")
 
 
-def _range(point: Point) -> tuple[int, int] | None:
+def raw_range(point: Point) -> tuple[int, int] | None:
+    """Return the least and the greatest raw value of a register's type; None of what is no fixed number."""
     if point.type not in TYPE_WORDS:
         return None
     bits = 16 * point.words
@@ -83,6 +89,13 @@ def _range(point: Point) -> tuple[int, int] | None:
     if point.type.startswith("i"):
         return -(1 << bits - 1), (1 << bits - 1) - 1
     return 0, (1 << bits) - 1
+
+
+def shown_range(point: Point) -> tuple[int, int] | None:
+    """Return the least and the greatest number a point can show: of a bit, of a masked part, or of its type."""
+    if point.type == "bit":
+        return 0, 1
+    return raw_range(point) if point.mask is None else (0, point.mask >> point.shift)
 
 
 def _check_function(doc: Document, where: str, point: Point) -> None:
@@ -98,7 +111,9 @@ def check_map(doc: Document, register_map: RegisterMap) -> None:
     """Refuse a map whose parts do not fit together."""
     _check_references(doc, register_map)
     _check_functions(doc, register_map)
+    _check_names_of_values(doc, register_map)
     _check_atomic(doc, register_map)
+    _check_requests(doc, register_map)
     _check_deadman(doc, register_map)
     _check_mailbox(doc, register_map)
 
@@ -156,6 +171,32 @@ def _check_atomic(doc: Document, register_map: RegisterMap) -> None:
         parts = {name for point in block.points for name in point.combine or ()}
         if parts and not parts <= {point.name for point in block.points}:
             doc.fail(f"blocks.{block.id}", "the two parts of a sum must be read together, in its own block")
+
+
+def _check_requests(doc: Document, register_map: RegisterMap) -> None:
+    """Refuse a point that is longer than what the device reads or takes at once: half a number is another number."""
+    for key, most in (("max_read", WORDS_MAX), ("max_write", WRITE_WORDS_MAX)):
+        limit = int(register_map.bus.get(key, most))
+        for point in register_map.points.values():
+            used = point.readable if key == "max_read" else point.access != "r"
+            if used and point.table in ("input", "holding") and point.words > limit:
+                doc.fail(_where(point), f"its {point.words} words are more than the {limit} of bus.{key}")
+
+
+def _check_names_of_values(doc: Document, register_map: RegisterMap) -> None:
+    """Refuse names of values and of bits that a point's type cannot show."""
+    in_layouts = (point for layout in register_map.layouts.values() for point in layout.points)
+    for point in (*register_map.points.values(), *in_layouts):
+        bounds = shown_range(point)
+        for number in register_map.enums[point.enum] if point.enum is not None and bounds is not None else ():
+            if bounds is not None and not bounds[0] <= number <= bounds[1]:
+                doc.fail(f"enums.{point.enum}", f"{number} is more than {point.name}, a {point.type}, can show")
+        if (
+            point.bits is not None
+            and bounds is not None
+            and len(register_map.bits[point.bits]) > bounds[1].bit_length()
+        ):
+            doc.fail(f"bits.{point.bits}", f"names more bits than {point.name}, a {point.type}, has")
 
 
 def _check_deadman(doc: Document, register_map: RegisterMap) -> None:

@@ -1,12 +1,19 @@
 """Typed access to a parsed map, with complaints that name file, line, place, reason and what to write instead."""
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NoReturn
 
 from hardware.model import MapError
 from hardware.places import line_of
+from hardware.vocabulary import EXPONENT_MAX
+
+#: a fraction that is cheap to make exact, whatever its digits: a power of ten has at most two
+_EXACT = re.compile(r"[+-]?\d{1,24}(/\d{1,24}|(\.\d{1,24})?([eE][+-]?\d{1,2})?)")
+_FIGURE_MAX = Fraction(10) ** EXPONENT_MAX
 
 
 class Document:
@@ -81,14 +88,25 @@ class Document:
         return tuple(value)
 
     def fraction(self, where: str, text: Any, what: str) -> Fraction:
-        """Return an exact positive number."""
+        """Return an exact positive number, no further from one than a power of ten that measures something."""
+        written = str(text).strip() if isinstance(text, str | int | Decimal) and not isinstance(text, bool) else ""
+        if not written.isascii() or not _EXACT.fullmatch(written):
+            self.fail(where, f"{what} {_short(text)} is not an exact fraction", 'write it as "1/10"')
         try:
-            number = Fraction(text)
-        except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+            number = Fraction(written)
+        except ZeroDivisionError:
             self.fail(where, f"{what} {text!r} is not an exact fraction", 'write it as "1/10"')
         if number <= 0:
             self.fail(where, f"{what} must be positive")
+        if not 1 / _FIGURE_MAX <= number <= _FIGURE_MAX:
+            self.fail(where, f"{what} {text!r} is beyond 10 to the power of {EXPONENT_MAX}")
         return number
+
+
+def _short(value: Any) -> str:
+    """Return how a value is written, without the end of a long one."""
+    said = repr(value)
+    return said if len(said) <= 60 else f"{said[:60]}…"
 
 
 def _meant(value: Any, allowed: Collection[str]) -> str:

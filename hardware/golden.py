@@ -7,7 +7,7 @@ from typing import Any
 
 from hardware import vectors
 from hardware.document import Document
-from hardware.model import MapError, RegisterMap, Vector
+from hardware.model import RegisterMap, Vector
 from hardware.vocabulary import ORIGINS
 
 
@@ -31,7 +31,7 @@ def read_vectors(doc: Document, register_map: RegisterMap) -> tuple[Vector, ...]
             decoded = vectors.meaning(register_map, point, data, given)
             right = vectors.agrees(point, decoded, value)
         except (KeyError, ValueError, OverflowError) as error:
-            raise MapError(doc.file, where, f"{name}: {error}") from error
+            doc.fail(where, f"{name}: {error}")
         if not right:
             doc.fail(
                 where,

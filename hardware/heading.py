@@ -7,7 +7,21 @@ from typing import Any, cast
 
 from hardware.document import Document
 from hardware.model import Match, Table, UnitCode
-from hardware.vocabulary import BUS_KEYS, CAPS_KEYS, DEADMAN, FUNCTIONS, MAILBOXES, ORDERS, WORDS_MAX
+from hardware.vocabulary import (
+    BUS_KEYS,
+    CAPS_KEYS,
+    DEADMAN,
+    FUNCTIONS,
+    K_FACTOR_MAX,
+    K_FACTOR_MIN,
+    MAILBOXES,
+    ORDERS,
+    RUN_ON_MS_MAX,
+    UNIT_ID_MAX,
+    WAIT_MS_MAX,
+    WORDS_MAX,
+    WRITE_WORDS_MAX,
+)
 
 _FRAMING = re.compile(r"[78][NEO][12]")
 
@@ -79,7 +93,10 @@ class Heading:
         for key in ("baud", "timeout_ms", "turnaround_ms", "max_read", "max_write", "gap", "unit"):
             if key in bus and doc.integer("bus", bus, key) < (0 if key in ("turnaround_ms", "gap") else 1):
                 doc.fail("bus", f"{key} is too small")
-        if bus.get("max_read", WORDS_MAX) > WORDS_MAX or bus.get("max_write", 123) > 123:
+        for key, most in (("timeout_ms", WAIT_MS_MAX), ("turnaround_ms", WAIT_MS_MAX), ("unit", UNIT_ID_MAX)):
+            if bus.get(key, 0) > most:
+                doc.fail("bus", f"{key} is above {most}")
+        if bus.get("max_read", WORDS_MAX) > WORDS_MAX or bus.get("max_write", WRITE_WORDS_MAX) > WRITE_WORDS_MAX:
             doc.fail("bus", "a request reads at most 125 and writes at most 123 registers")
         if "framing" in bus and not _FRAMING.fullmatch(str(bus["framing"])):
             doc.fail("bus", f"framing {bus['framing']!r} is none", 'write it as "8N1"')
@@ -99,10 +116,16 @@ class Heading:
         if "mailbox" in caps:
             doc.one_of("caps.mailbox", caps["mailbox"], MAILBOXES, "mailbox kind")
         for key in ("pulse_ms_max", "watchdog_ms"):
-            if key in caps and doc.integer("caps", caps, key) < 1:
+            if key in caps and doc.integer(f"caps.{key}", caps, key) < 1:
                 doc.fail(f"caps.{key}", "must be positive")
+            if caps.get(key, 1) > RUN_ON_MS_MAX:
+                doc.fail(f"caps.{key}", f"{caps[key]} ms is an hour or more, for which water would run on")
         if "k_factor" in caps:
-            doc.fraction("caps.k_factor", caps["k_factor"], "k_factor")
+            k_factor = doc.fraction("caps.k_factor", caps["k_factor"], "k_factor")
+            if not K_FACTOR_MIN <= k_factor <= K_FACTOR_MAX:
+                doc.fail(
+                    "caps.k_factor", f"no meter has {caps['k_factor']} pulses in a litre", "write pulses per litre"
+                )
         return dict(caps)
 
     def poll(self) -> Mapping[str, Any]:
@@ -140,4 +163,7 @@ class Heading:
         ):
             doc.fail("match", "words must be one or more 16-bit numbers")
         table = cast(Table, doc.one_of("match", raw.get("table"), {"input", "holding"}, "table"))
-        return Match(table=table, address=doc.integer("match", raw, "address"), words=tuple(words))
+        address = doc.integer("match", raw, "address")
+        if not 0 <= address <= 0x10000 - len(words) or len(words) > WORDS_MAX:
+            doc.fail("match", f"{len(words)} words at {address} are outside the table or more than one read")
+        return Match(table=table, address=address, words=tuple(words))

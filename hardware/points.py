@@ -65,6 +65,8 @@ def load_file(path: Path) -> RegisterMap:
         top = tomllib.loads(text, parse_float=Decimal)
     except OSError as error:
         raise MapError(path.name, "file", f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise MapError(path.name, "file", "lists or tables are nested too deep") from error
+    except ValueError as error:  # no TOML, no text, or a number too long to be made
         raise MapError(path.name, "file", str(error), line=line_of_error(str(error))) from error
     return Reader(path.name, text, top).read(expected_id=path.name.removesuffix(".toml"))

@@ -12,6 +12,8 @@ from hardware.document import Document
 from hardware.golden import read_vectors
 from hardware.heading import Heading
 from hardware.model import Access, Block, Order, Point, RegisterMap, Table, Vector
+from hardware.numbers import check_numbers
+from hardware.valve_checks import check_valves
 from hardware.vectors import crc16_modbus
 from hardware.vocabulary import (
     ACCESSES,
@@ -49,6 +51,7 @@ class Reader:
     def read(self, *, expected_id: str) -> RegisterMap:
         """Return the map, wholly checked."""
         doc, top = self.doc, self.doc.top
+        check_numbers(doc)
         if top.get("schema") != SCHEMA:
             doc.fail("schema", f"must be {SCHEMA!r}, not {top.get('schema')!r}")
         doc.only_keys("file", top, _TOP)
@@ -85,6 +88,7 @@ class Reader:
             crc=_canonical_crc((*blocks, *layouts.values())),
         )
         check_map(doc, register_map)
+        check_valves(doc, register_map)
         return _with_vectors(register_map, read_vectors(doc, register_map))
 
     # -- blocks and points
@@ -96,6 +100,8 @@ class Reader:
         block_id = doc.text_of(where, raw, "id")
         table = cast(Table, doc.one_of(where, raw.get("table", "input"), TABLES, "table"))
         start = doc.integer(where, raw, "at", 0 if kind == "layouts" else None)
+        if not 0 <= start <= 0xFFFF:
+            doc.fail(where, f"at {start} is outside the table", "addresses are 0 to 65535")
         poll = doc.optional_text(where, raw, "poll")
         if poll is not None and poll not in self.heading.poll():
             doc.fail(where, f"unknown poll class {poll!r}")

@@ -7,11 +7,18 @@ SCHEMA = "campustap-regmap/1"
 TABLES: frozenset[str] = frozenset({"input", "holding", "discrete", "coil"})
 ACCESSES: frozenset[str] = frozenset({"r", "w", "rw", "w1c"})
 ORDERS: frozenset[str] = frozenset({"big", "little"})
-#: what one request can read
+#: what one request can read and write
 WORDS_MAX = 125
+WRITE_WORDS_MAX = 123
 BITS_MAX = 2000
 #: a power of ten beyond this is no measurement
 EXPONENT_MAX = 18
+#: a pulse or a watchdog of an hour and more keeps no valve from running on
+RUN_ON_MS_MAX = 3_600_000 - 1
+#: pulses per litre: one pulse in a cubic metre, and one in a microlitre
+K_FACTOR_MIN, K_FACTOR_MAX = Fraction(1, 1_000), Fraction(1_000_000)
+UNIT_ID_MAX = 247
+WAIT_MS_MAX = 60_000
 MAILBOXES: frozenset[str] = frozenset({"seq", "flag", "level"})
 #: where a golden vector comes from: printed in the maker's document, or computed from the type the document states
 ORIGINS: frozenset[str] = frozenset({"document", "computed"})
@@ -85,6 +92,13 @@ DEADMAN_BOUND: Mapping[str, str] = {
     "none": "without bound, so nothing is opened",
 }
 DEADMAN: frozenset[str] = frozenset(DEADMAN_BOUND)
+
+#: what a valve with an enum is told: the first pair of labels, open and closed, that the enum has
+SWITCH_LABELS: tuple[tuple[str, str], ...] = (("OPEN", "CLOSED"), ("ON", "OFF"))
+#: what a valve with an enum shows when no water runs; any other label is an open valve
+CLOSED_LABELS: frozenset[str] = frozenset({"CLOSED", "OFF"})
+#: what the gateway writes a value to; clearing ones there would do something else
+WRITTEN_ROLES: frozenset[str] = frozenset({"valve_cmd", "valve_pulse", "watchdog", "safe_state", "credit_volume"})
 
 BUS_KEYS: frozenset[str] = frozenset(
     "baud framing timeout_ms turnaround_ms max_read max_write gap broadcast functions unit".split()  # noqa: SIM905

@@ -12,15 +12,11 @@ from gateway.modbus.access import PointAccess
 from gateway.modbus.bus import BusError, NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
 from hardware.model import Point, RegisterMap
-from hardware.vocabulary import DEADMAN_BOUND, TIME_MS, VOLUME_ML
+from hardware.vocabulary import CLOSED_LABELS, DEADMAN_BOUND, SWITCH_LABELS, TIME_MS, VOLUME_ML
 
 DONE = CommandResult(code="DONE", detail=0)
 #: an opening that no dead-man class bounds, or whose bound could not be checked
 UNSAFE = CommandResult(code="UNSAFE_DEVICE", detail=0)
-
-#: labels and switch values that mean open; whatever else a valve shows is closed or moving
-OPEN_LABELS = frozenset({"OPEN", "OPENING", "ON"})
-CLOSED_LABELS = frozenset({"CLOSED", "OFF"})
 
 
 class Valve:
@@ -71,7 +67,8 @@ class Valve:
         """Return what to write: the label of the enum that says so, or the point's switch values."""
         if point.enum is not None:
             labels = {label: number for number, label in self._map.enums[point.enum].items()}
-            return labels["OPEN" if on else "CLOSED"] if "OPEN" in labels else labels["ON" if on else "OFF"]
+            opened, closed = next(pair for pair in SWITCH_LABELS if set(pair) <= set(labels))
+            return labels[opened if on else closed]
         return (point.on if on else point.off) * point.scale
 
     def shows(self, value: int | Fraction) -> str:

@@ -16,6 +16,7 @@ from gateway.config import Line
 from gateway.devices.access_reader import AccessReader
 from gateway.devices.ports import CannotSay, DeviceMismatch, Opening
 from gateway.devices.water_outlet import WaterOutlet
+from gateway.modbus.access import SNAPSHOT_TRIES, SnapshotTorn
 from gateway.modbus.bus import Bus, Declined, Priority
 from hardware.points import load
 
@@ -96,6 +97,35 @@ class TestIdentify:
         outlet = WaterOutlet(DirectBus(simulated(SimulatedReader, "chw.acr1")), 1, load("chw.hwo1"))
         with pytest.raises(DeviceMismatch):
             asyncio.run(outlet.identify())
+
+
+class TornBus(DirectBus):
+    """Tears the first few snapshots: the counter at the end is not the one at the beginning."""
+
+    def __init__(self, device: Device, torn: int) -> None:
+        super().__init__(device)
+        self.torn = torn
+
+    async def read_input(self, unit: int, address: int, count: int, priority: Priority) -> list[int]:
+        words = self._read("input", address, count)
+        at = load("chw.hwo1").points["snap_end"].address - address
+        if self.torn and 0 <= at < count:
+            self.torn -= 1
+            words[at] = (words[at] + 1) & 0xFFFF
+        return words
+
+
+class TestStatus:
+    def test_reads_again_until_a_snapshot_is_whole(self) -> None:
+        bus = TornBus(simulated(SimulatedOutlet, "chw.hwo1"), SNAPSHOT_TRIES - 1)
+        status = asyncio.run(WaterOutlet(bus, 1, load("chw.hwo1")).status(Priority.HOT))
+        assert (status.valve, bus.torn) == ("CLOSED", 0)
+
+    def test_gives_no_status_of_two_moments(self) -> None:
+        bus = TornBus(simulated(SimulatedOutlet, "chw.hwo1"), SNAPSHOT_TRIES)
+        with pytest.raises(SnapshotTorn):
+            asyncio.run(WaterOutlet(bus, 1, load("chw.hwo1")).status(Priority.HOT))
+        assert bus.torn == 0
 
 
 class TestFlagsOf:
