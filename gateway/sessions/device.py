@@ -29,6 +29,8 @@ MAIL_AGE_S_MAX = 10
 DISPLAY_S = 5
 #: A device's clock drifts by 20 ppm: 0.4 s in this time, far below what an opening's age may be.
 CLOCK_PERIOD_S = 6 * 3_600
+#: Our own clock against the monotonic one may move so far before the devices' clocks are set after it.
+CLOCK_JUMP_MS_MAX = 5_000
 NO_ROOM_PAUSE_S = 1.0
 BROKEN_PAUSE_S = 5.0
 #: faults of the line rather than of the device: a bad bus makes them, often
@@ -83,11 +85,17 @@ class DeviceController(OrderBook):
         self._holdback = Holdback()
         self._settled_at_ms = 0
         self._clock_set_at = -1e9
+        #: our clock against the monotonic one when the device's was set
+        self._clock_offset_ms = 0
         self.stopping = False
         #: errors of our own, see `guard`
         self.bugs = 0
         self.is_broken = False
         self._in.registry.set_faults(device_id, frozenset(FaultCode(fault) for fault in memory.faults))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     # -- what subclasses give
 
@@ -194,7 +202,8 @@ class DeviceController(OrderBook):
         if self.identity is None:
             async with self._lock:
                 self.identity = self.last_identity = await self._port.identify()
-                await self._set_clock()
+                if not self.is_serving():
+                    await self._set_clock()
                 try:
                     await self.connect()
                 except (*DEVICE_ERRORS, NoRoom):
@@ -208,15 +217,24 @@ class DeviceController(OrderBook):
         await self._take_mail(flags)
         async with self._lock:
             await self.look(flags)
-            if not self.is_serving() and asyncio.get_running_loop().time() - self._clock_set_at >= CLOCK_PERIOD_S:
+            if not self.is_serving() and self._is_clock_due():
                 await self._set_clock()
         if self.is_broken:  # one whole look without trouble
             self.is_broken = False
             await self._is_online()
 
+    def _offset_ms(self) -> int:
+        return self._in.clock() - int(self._now() * 1000)
+
+    def _is_clock_due(self) -> bool:
+        """Return whether the device's clock was set long ago, or ours has jumped since."""
+        jumped_ms = abs(self._offset_ms() - self._clock_offset_ms)
+        return jumped_ms > CLOCK_JUMP_MS_MAX or self._now() - self._clock_set_at >= CLOCK_PERIOD_S
+
     async def _set_clock(self) -> None:
+        offset_ms = self._offset_ms()
         await self._port.set_clock(self._in.clock())
-        self._clock_set_at = asyncio.get_running_loop().time()
+        self._clock_set_at, self._clock_offset_ms = self._now(), offset_ms
 
     async def _is_online(self) -> None:
         assert self.last_identity is not None

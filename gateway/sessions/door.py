@@ -81,7 +81,7 @@ class DoorController(DeviceController):
             with contextlib.suppress(NoRoom):
                 await self.save([], boot_id=status.boot_id)
             if rebooted:
-                await self._door.set_clock(self._in.clock())
+                await self._set_clock()
 
     async def _drain(self) -> None:
         """Journal passages from the door's log, then let the door forget them."""

@@ -76,10 +76,6 @@ class OutletWatch(DeviceController):
         self._closed_since: float | None = None
         self._fresh = True
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
-
     def is_serving(self) -> bool:
         """Return whether a session is open here."""
         return bool(self.sessions)
@@ -185,7 +181,7 @@ class OutletWatch(DeviceController):
             with contextlib.suppress(NoRoom):
                 await self.save([], boot_id=status.boot_id, register_pulses=status.total_pulses)
         if rebooted or "CLOCK_UNSET" in status.faults:  # without the time it opens nothing: it cannot tell what is late
-            await self._outlet.set_clock(self._in.clock())
+            await self._set_clock()
         return status
 
     async def _look_at_session(self) -> None:
@@ -339,7 +335,7 @@ class OutletWatch(DeviceController):
         for ended in settled.ended:
             self._in.trace.point("ended", device=self.device_id, water_session_id=ended)
         if settled.rebooted:
-            await self._outlet.set_clock(self._in.clock())
+            await self._set_clock()
         self._note_sessions()
 
     def _note_sessions(self) -> None:

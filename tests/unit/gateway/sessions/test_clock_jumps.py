@@ -133,3 +133,74 @@ class TestCommandsAfterIt:
         (refused,) = [event for event in bench.events() if isinstance(event, CommandRefused)]
         assert refused.code is RefusalCode.EXPIRED
         assert bench.outlet.openings == []
+
+
+class TestDevicesClock:
+    """It is set after ours as soon as nobody showers, and never while somebody does."""
+
+    @staticmethod
+    def bench(tmp_path: Path) -> Bench:
+        bench = Bench(tmp_path)
+        bench.controller._now = lambda: 1_000.0  # type: ignore[method-assign]
+        return bench
+
+    @JUMPS
+    def test_of_an_idle_device_is_set_once_in_the_next_cycle(self, tmp_path: Path, jump_ms: int) -> None:
+        bench = self.bench(tmp_path)
+        began_ms = bench.now_ms
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            bench.now_ms += jump_ms
+            for _ in range(3):
+                await bench.controller.cycle()
+
+        run(work())
+        assert bench.outlet.clocks_ms == [began_ms, began_ms + jump_ms]
+
+    @pytest.mark.parametrize("moved_ms", [5_000, -5_000])
+    def test_is_left_alone_when_ours_moved_a_little(self, tmp_path: Path, moved_ms: int) -> None:
+        bench = self.bench(tmp_path)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            bench.now_ms += moved_ms
+            await bench.controller.cycle()
+
+        run(work())
+        assert len(bench.outlet.clocks_ms) == 1
+
+    def test_is_left_alone_when_time_passes(self, tmp_path: Path) -> None:
+        bench = self.bench(tmp_path)
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            bench.now_ms += HOUR_MS
+            bench.controller._now = lambda: 1_000.0 + HOUR_MS / 1_000  # type: ignore[method-assign]
+            await bench.controller.cycle()
+
+        run(work())
+        assert len(bench.outlet.clocks_ms) == 1
+
+    @JUMPS
+    @pytest.mark.parametrize("was_silent", [False, True], ids=["seen all along", "silent for a while"])
+    def test_waits_for_the_end_of_a_shower(self, tmp_path: Path, jump_ms: int, was_silent: bool) -> None:
+        bench = self.bench(tmp_path)
+        began_ms = bench.now_ms
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening("ws_1")))
+            bench.now_ms += jump_ms
+            if was_silent:
+                bench.controller.identity = None
+            for _ in range(3):
+                await bench.controller.cycle()
+            assert bench.outlet.now.is_open
+            assert bench.outlet.clocks_ms == [began_ms]
+            bench.outlet.end("VOLUME_LIMIT")
+            for _ in range(3):
+                await bench.controller.cycle()
+
+        run(work())
+        assert bench.outlet.clocks_ms == [began_ms, began_ms + jump_ms]

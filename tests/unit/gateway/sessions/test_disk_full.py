@@ -147,6 +147,42 @@ class TestFullDisk:
             assert not tx.memory.sessions()
             assert tx.memory.device("dev_o1").last_sequence == 2
 
+    def test_closing_is_sent_though_nothing_at_all_can_be_written(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+
+        async def no_room(work: object) -> None:
+            raise NoRoom("not one octet")
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            bench.store.write = no_room  # type: ignore[method-assign, assignment]
+            await bench.controller.obey(bench.order(CloseValve(water_session_id="ws_1", stop_reason="card")))
+
+        run(work())
+        assert not bench.outlet.now.is_open
+
+    def test_a_closing_that_waited_for_room_does_not_bring_back_a_session_that_has_ended(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+        written = bench.store.write
+
+        async def no_room(work: object) -> None:
+            raise NoRoom("not one octet")
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            bench.store.write = no_room  # type: ignore[method-assign, assignment]
+            await bench.controller.obey(bench.order(CloseValve(water_session_id="ws_1", stop_reason="card")))
+            bench.store.write = written  # type: ignore[method-assign]
+            await bench.controller.cycle()
+            assert only(bench, WaterSessionEnded).stop_reason is StopReason.CARD
+            await bench.store.write_kept()
+
+        run(work())
+        with bench.store.transaction() as tx:
+            assert tx.memory.sessions() == []
+
     def test_water_whose_opening_cannot_be_written_is_closed(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, rows_max=100_000)
         real_open = bench.outlet.open
@@ -182,7 +218,8 @@ class TestFullDisk:
                 make_room(bench.store)
                 await bench.store.write_kept()
                 bench.now_ms += 1_000
-                await working.until(lambda: "FaultRaised" in bench.kinds())
+                await working.until(lambda: bench.controller.memory.faults)
+            await bench.store.read(lambda tx: None)  # what was being written has been
 
         run(work())
         assert only(bench, FaultRaised).fault is FaultCode.DEVICE_SILENT

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gateway.contract.commands import CloseValve, OpenValve
 from gateway.contract.events import CommandRefused, MeterRead, RefusalCode, StopReason, ValveOpened, WaterSessionEnded
 from gateway.sessions.cutoff import TIME_MARGIN_S
@@ -103,6 +105,20 @@ class TestAfterARestart:
 
 
 class TestExpiry:
+    @pytest.mark.parametrize("now_ms", [1_000_000_000, 1_000_000_001, 1_000_000_999])
+    def test_is_told_to_the_device_in_whole_seconds_never_too_early(self, tmp_path: Path, now_ms: int) -> None:
+        bench = Bench(tmp_path)
+        bench.now_ms = now_ms
+        order = bench.order(opening())
+
+        async def work() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(order)
+
+        run(work())
+        (told,) = bench.outlet.openings
+        assert 1_000 <= told.not_after_s * 1_000 - order.command.not_after_ms < 2_000
+
     def test_is_looked_at_again_after_waiting_for_the_one_before(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, FakeOutlet(ignores_close=True))
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from gateway.contract.events import ValveOpened
 from gateway.devices.ports import CommandResult
 from gateway.sessions import controller
 from tests.fakes.gateway_port import Bench
-from tests.unit.gateway.sessions.test_controller import opening
+from tests.unit.gateway.sessions.test_controller import only, opening
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def open_with(bench: Bench, **shown: Any) -> None:
 
     async def taken(opening: Any) -> CommandResult:
         bench.outlet.openings.append(opening)
-        bench.outlet.now = replace(bench.outlet.now, session_u32=opening.session_u32, **shown)
+        bench.outlet.now = replace(bench.outlet.now, **{"session_u32": opening.session_u32, **shown})
         return CommandResult(code="DONE", detail=0)
 
     async def work() -> None:
@@ -41,6 +42,16 @@ class TestReadBack:
         open_with(bench, state="DISPENSING", valve="OPEN")
 
         assert "ValveOpened" in bench.kinds()
+
+    def test_of_an_outlet_whose_water_runs_already_counts_from_where_the_session_began(self, bench: Bench) -> None:
+        open_with(bench, state="DISPENSING", valve="OPEN", session_pulses=30, total_pulses=1_030)
+
+        assert only(bench, ValveOpened).opening_pulses == 1_000
+
+    def test_of_a_register_that_turned_over_counts_from_before_that(self, bench: Bench) -> None:
+        open_with(bench, state="DISPENSING", valve="OPEN", session_pulses=30, total_pulses=10)
+
+        assert only(bench, ValveOpened).opening_pulses == 2**64 - 20
 
     @pytest.mark.parametrize(
         "shown",
@@ -62,3 +73,9 @@ class TestReadBack:
 
         assert "ValveOpened" not in bench.kinds()
         assert not bench.outlet.now.is_open
+
+    def test_that_shows_it_open_for_another_session_all_along_is_not_ours(self, bench: Bench) -> None:
+        open_with(bench, state="DISPENSING", valve="OPEN", session_u32=4_711)
+
+        assert "ValveOpened" not in bench.kinds()
+        assert [session.asked_stop for session in bench.controller.sessions.values()] == ["fault"]

@@ -1,6 +1,7 @@
 import itertools
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,10 @@ class TestSettle:
         assert isinstance(end, WaterSessionEnded)
         assert end.opening_pulses == 510
 
+    def test_a_start_says_where_the_register_stood_for_an_end_that_is_never_found(self) -> None:
+        after = settled(record("START", total_pulses=510)).sessions[7]
+        assert (after.opening_pulses, after.started_at_ds) == (510, 10_000)
+
     def test_an_end_without_its_start_carries_its_own_opening(self) -> None:
         (end,) = settled(record("END", session_pulses=90, total_pulses=600)).events
         assert isinstance(end, WaterSessionEnded)
@@ -129,3 +134,9 @@ class TestEndedByRegister:
         end = self.end(SESSION, 640)
         assert (end.opening_pulses, end.closing_pulses, end.evidence) == (500, 640, "register_continuity")
         assert end.stop_reason is StopReason.FAULT
+
+    def test_what_was_seen_open_and_drew_nothing_was_opened_all_the_same(self) -> None:
+        seen = msgspec.structs.replace(SESSION, opening_pulses=500)
+        assert self.end(seen, 500).stop_reason is StopReason.FAULT
+        asked = msgspec.structs.replace(seen, asked_stop="card")
+        assert self.end(asked, 500).stop_reason is StopReason.CARD
