@@ -1,4 +1,8 @@
-"""People who try to get water, a passage or somebody's money for nothing; each returns what it got: to be nothing."""
+"""
+People who try to get water, a passage or somebody's money for nothing; each returns what it got: to be nothing.
+
+Whoever is refused before they could try has tried nothing: that is `Refused`, and they may try again elsewhere.
+"""
 
 import asyncio
 import contextlib
@@ -31,7 +35,11 @@ class Cheat:
         self._other_device_id = other_device_id
 
     async def go(self, name: str) -> list[str]:
-        """Return what somebody got by this cheat although they should not have."""
+        """
+        Return what somebody got by this cheat although they should not have.
+
+        :raises Refused: when it could not be tried.
+        """
         ways: Mapping[str, Callable[[], Awaitable[list[str]]]] = {
             "replay_code": self._replay_code,
             "swap_sticker": self._swap_sticker,
@@ -47,7 +55,10 @@ class Cheat:
 
     async def _do(self, what: str, **more: Any) -> dict[str, Any]:
         request = {"do": what, "device": self._visit.device_id, **more}
-        return await asyncio.to_thread(lambda: control(self._control_port, **request))
+        answer = await asyncio.to_thread(lambda: control(self._control_port, **request))
+        if not answer.get("ok"):
+            raise Refused(0, str(answer.get("error", "the devices refused it")))
+        return answer
 
     async def _device(self, device_id: str = "") -> dict[str, Any]:
         answer = await self._do("state", device=device_id or self._visit.device_id)
@@ -71,6 +82,11 @@ class Cheat:
 
         found: dict[str, Any] = await self._wait(f"{session_id} in {sorted(states)}", look)
         return found
+
+    async def _flows(self, session_id: str) -> None:
+        session = await self._reaches(session_id, {"flowing"})
+        if session["state"] in ("refused", "voided"):
+            raise Refused(0, str(session.get("refusal") or session["state"]))
 
     async def _start(self, request_id: str = "") -> str:
         session = await self._api.start(
@@ -104,9 +120,12 @@ class Cheat:
     async def _replay_code(self) -> list[str]:
         code = await self._api.code(self._visit.login)
         await self._do("code", text=code)
-        live = await self._wait("a session by code", lambda: self._api.live(self._visit.login))
+        try:
+            live = await self._wait("a session by code", lambda: self._api.live(self._visit.login))
+        except TimeoutError as error:
+            raise Refused(0, "code_not_answered") from error
         session_id = str(live["water_session_id"])
-        await self._reaches(session_id, {"flowing"})
+        await self._flows(session_id)
         await asyncio.sleep(self._visit.duration_s)
         await self._stop(session_id)
         await self._do("code", text=code)
@@ -115,7 +134,7 @@ class Cheat:
     async def _swap_sticker(self) -> list[str]:
         """Somebody pays here for water that runs there; they stop, and pay for no more than ran."""
         session_id = await self._start()
-        await self._reaches(session_id, {"flowing"})
+        await self._flows(session_id)
         here_was_open = (await self._device(self._other_device_id)).get("valve_open")
         mine = [each for each in await self._api.live_sessions("facilities")
                 if each["device_id"] == self._other_device_id]  # fmt: skip
@@ -127,7 +146,7 @@ class Cheat:
 
     async def _unplug_sensor(self) -> list[str]:
         session_id = await self._start()
-        await self._reaches(session_id, {"flowing"})
+        await self._flows(session_id)
         await asyncio.sleep(self._visit.duration_s)
         await self._do("fault", fault="sensor_unplugged", on=True)
         try:
@@ -153,7 +172,7 @@ class Cheat:
     async def _double_start(self) -> list[str]:
         request_id = f"req_{uuid.uuid4().hex}"
         started = await asyncio.gather(*(self._start(request_id) for _ in range(3)))
-        await self._reaches(started[0], {"flowing"})
+        await self._flows(started[0])
         for session_id in sorted(set(started)):
             await self._stop(session_id)
         return [] if len(set(started)) == 1 else [f"one request started {sorted(set(started))}"]

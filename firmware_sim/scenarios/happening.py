@@ -14,6 +14,10 @@ from firmware_sim.stack import Stack, control
 _RESET_S = 0.1
 
 
+class NotDone(Exception):
+    """A mishap did not happen; the message says why."""
+
+
 class Fate:
     """Does a scenario's faults to a stack."""
 
@@ -23,7 +27,11 @@ class Fate:
         self._calm = calm
 
     async def strike(self, fault: Fault) -> None:
-        """Let a fault happen, last, and be over."""
+        """
+        Let a fault happen, last, and be over.
+
+        :raises NotDone: when the devices refuse it.
+        """
         given = fault.given
         match fault.name:
             case "power_cut":
@@ -59,7 +67,10 @@ class Fate:
                 await self._provider_trouble(given)
 
     async def _ask(self, **request: Any) -> dict[str, Any]:
-        return await asyncio.to_thread(lambda: control(self._stack.control_port, **request))
+        answer = await asyncio.to_thread(lambda: control(self._stack.control_port, **request))
+        if not answer.get("ok"):
+            raise NotDone(str(answer.get("error", "the devices refused it")))
+        return answer
 
     async def _for(self, given: Mapping[str, Any], **request: Any) -> None:
         await self._ask(**request, on=True)

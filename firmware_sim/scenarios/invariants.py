@@ -13,6 +13,8 @@ from firmware_sim.report import Audit, audit
 
 ENDED = {"settled", "voided", "refused"}
 _GAPS = ("register_gap", "register_reset")
+#: as much may run by between two sessions without anybody's bill; more is somebody's shower
+GAP_ML_MAX = 2_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,6 +34,14 @@ class Evidence:
     cheated: Sequence[str] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
     failed: Sequence[str] = ()
+    #: planned cheats that nobody could try, planned mishaps that did not happen
+    untried: Sequence[str] = ()
+    #: who came to shower, how many showers were settled, and which share of them must be
+    came: int = 0
+    served: int = 0
+    served_share: float = 0.0
+    #: outlets whose pipes were broken on purpose: their gaps may be of any size
+    broken_pipes: frozenset[str] = frozenset()
 
     def gaps(self) -> Counter[tuple[str, int]]:
         """Return device and pulses of every gap that reconciliation lists."""
@@ -104,7 +114,8 @@ def nothing_held(seen: Evidence) -> list[str]:
     ]
     if seen.ledger["debits_pending"]:
         found.append(f"{seen.ledger['debits_pending']} minor units are still held")
-    return found
+    forgotten = [order for order in seen.orders or () if order["status"] == "held"]
+    return found + [f"{order['brand']} still holds {order['order_no']}" for order in forgotten]
 
 
 def billed_as_counted(seen: Evidence) -> list[str]:
@@ -119,15 +130,22 @@ def every_pulse_explained(seen: Evidence) -> list[str]:
     for session in seen.sessions:
         if session["closing_pulses"] is not None and session["opening_pulses"] is not None:
             used[session["device_id"]] += session["closing_pulses"] - session["opening_pulses"]
+    factors = {each["device_id"]: each.get("k_factor_pulses_per_m3") or 0 for each in seen.plan["devices"]}
     for each in seen.breaks:
         if each["kind"] == "register_gap":
-            used[each["subject"]] += int(each["pulses"])
+            device, pulses = each["subject"], int(each["pulses"])
+            used[device] += pulses
+            volume_ml = abs(pulses) * 1_000_000 // (factors.get(device) or 1)
+            if volume_ml > GAP_ML_MAX and device not in seen.broken_pipes:
+                found.append(f"{device}: a gap of {volume_ml} ml is a shower that nobody was billed for")
         elif each["kind"] != "register_reset":
             found.append(f"reconciliation found {each['kind']}: {each['subject']}, {each['cause']}")
     for each in seen.devices:
         if "total_pulses" in each and each["total_pulses"] != used[each["device"]]:
             found.append(f"{each['device']}: {used[each['device']]} pulses explained of {each['total_pulses']}")
-    return found
+    readable = {each["device"] for each in seen.devices if "total_pulses" in each}
+    missing = [device for device, factor in factors.items() if factor and device not in readable]
+    return found + [f"{device}: nobody can read its register" for device in missing]
 
 
 def no_breaks(seen: Evidence) -> list[str]:
@@ -171,6 +189,18 @@ def everybody_served(seen: Evidence) -> list[str]:
     return [f"{times} times refused: {code}" for code, times in sorted(seen.refused.items())] + list(seen.failed)
 
 
+def most_served(seen: Evidence) -> list[str]:
+    """Return whether too few people got their shower for the rest to prove anything."""
+    if seen.served >= seen.came * seen.served_share and (seen.came or not seen.served_share):
+        return []
+    return [f"{seen.served} showers were settled of {seen.came} people; it must be {seen.served_share:.0%}"]
+
+
+def everything_tried(seen: Evidence) -> list[str]:
+    """Return which planned cheats and mishaps never took place."""
+    return list(seen.untried)
+
+
 #: at any moment; `open_without_session` needs a second look and is the watch's own
 ALWAYS: Mapping[str, Callable[[Evidence], list[str]]] = {
     "books_balance": books_balance,
@@ -189,4 +219,8 @@ IN_THE_END: Mapping[str, Callable[[Evidence], list[str]]] = {
     "provider_agrees": provider_agrees,
     "cheats_fail": cheats_fail,
     "everybody_served": everybody_served,
+    "most_served": most_served,
+    "everything_tried": everything_tried,
 }
+#: asked in the end of every scenario: without them the others may hold because nothing happened
+UNASKED = ("most_served", "everything_tried")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -89,9 +90,13 @@ class Watch:
 
     async def in_the_end(
         self, names: Sequence[str], *, within_s: float, cheated: Sequence[str], refused: dict[str, int],
-        failed: Sequence[str],
+        failed: Sequence[str], **more: Any,
     ) -> tuple[dict[str, list[str]], Evidence]:  # fmt: skip
-        """Return what does not hold of each named invariant, once nothing is wrong or the time is up."""
+        """
+        Return what does not hold of each named invariant, once nothing is wrong or the time is up.
+
+        :param more: what else is known of the run, by its name in `Evidence`.
+        """
         deadline = time.monotonic() + within_s
         while True:
             try:
@@ -103,7 +108,7 @@ class Watch:
                 await asyncio.sleep(_PAUSE_S)
                 continue
             seen.device_log = read_device_log(self._stack.device_log)
-            seen.cheated, seen.refused, seen.failed = cheated, refused, failed
+            seen = replace(seen, cheated=cheated, refused=refused, failed=failed, **more)
             wrong = {name: IN_THE_END[name](seen) for name in names}
             if not any(wrong.values()) or time.monotonic() > deadline:
                 return wrong, seen

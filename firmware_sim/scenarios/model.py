@@ -80,3 +80,5 @@ class Scenario:
     faults: tuple[Fault, ...]
     invariants: tuple[str, ...]
     settle_within_s: float
+    #: which share of the people must get their shower
+    served_share: float = 0.5

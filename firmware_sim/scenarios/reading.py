@@ -158,6 +158,7 @@ def parse(text: str, *, file: str, name: str) -> Scenario:
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
         invariants=tuple(ends["invariants"]),
         settle_within_s=ends["settle_within_s"],
+        served_share=ends["served_share"],
     )
 
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -24,7 +24,8 @@ from firmware_sim.plan import TENANT_ID
 from firmware_sim.report import totals_of
 from firmware_sim.scenarios.cheating import Cheat
 from firmware_sim.scenarios.coming import Coming, comings
-from firmware_sim.scenarios.happening import Fate
+from firmware_sim.scenarios.happening import Fate, NotDone
+from firmware_sim.scenarios.invariants import UNASKED
 from firmware_sim.scenarios.looking import CannotLook, Watch
 from firmware_sim.scenarios.model import Fault, Scenario
 from firmware_sim.scenarios.uplink import UplinkRelay
@@ -38,6 +39,10 @@ _ONLINE_WITHIN_S = 60.0
 #: whoever hangs longer than this after the last one came is given up
 _LAST_WITHIN_S = 300.0
 _FACTOR_ONE = 1.0
+#: how often a cheat who was refused tries again, each time at the next outlet, and how long they wait
+_CHEAT_TRIES, _CHEAT_PAUSE_S = 4, 5.0
+#: refusals that no other outlet changes
+_HOPELESS = {"insufficient_funds"}
 
 
 @dataclass(slots=True)
@@ -76,6 +81,7 @@ class Run:
         self._refused: Counter[str] = Counter()
         self._failed: list[str] = []
         self._cheated: list[str] = []
+        self._untried: list[str] = []
 
     async def play(self) -> Result:
         """Return how it ended."""
@@ -87,7 +93,7 @@ class Run:
                 self._began = time.monotonic()
                 looking = asyncio.create_task(self._look_after_steps())
                 await self._everything(coming)
-                return await self._end(len(coming))
+                return await self._end(coming)
         finally:
             if looking is not None:
                 looking.cancel()
@@ -111,6 +117,9 @@ class Run:
                                      self._scenario.faults), default=0.0))  # fmt: skip
         for task in late:
             task.cancel()
+        for fault, task in zip(self._scenario.faults, faults, strict=True):
+            if task in late:
+                self._untried.append(f"{fault.line()}: not over when everybody had long gone")
         for outcome in await asyncio.gather(*people, *faults, return_exceptions=True):
             if isinstance(outcome, asyncio.CancelledError):
                 self._failed.append("somebody was still there when everybody else had long gone")
@@ -154,8 +163,11 @@ class Run:
         visit = coming.visit
         names = {visit.device_id, visit.login} | ({visit.roommate[0]} if visit.roommate else set())
         try:
-            async with self._alone(*sorted(names)):
-                what = await (self._cheat(coming) if coming.cheat else self._shower(coming))
+            if coming.cheat:
+                what = await self._cheat(coming)
+            else:
+                async with self._alone(*sorted(names)):
+                    what = await self._shower(coming)
         finally:
             if places is not None:
                 places.release()
@@ -181,19 +193,29 @@ class Run:
         return f"{', '.join(states)} ({visit.method}, {visit.start}, {visit.ending})"
 
     async def _cheat(self, coming: Coming) -> str:
+        """Let somebody cheat, at the next outlet when they are refused before they can; return what came of it."""
         outlets = [each["device_id"] for each in self._stack.plan["devices"] if each["kind"] == "outlet"]
-        other = next((each for each in outlets if each != coming.visit.device_id), coming.visit.device_id)
-        cheat = Cheat(self._api, self._stack.control_port, coming.visit, other)
-        try:
-            got = await cheat.go(coming.cheat)
-        except Refused as refusal:
-            self._refused[refusal.code] += 1
-            return f"{coming.cheat} was refused, {refusal.code}"
-        except (OSError, TimeoutError, httpx.TransportError) as error:
-            self._failed.append(f"{coming.cheat} at {coming.visit.device_id}: {error or type(error).__name__}")
-            return f"{coming.cheat} could not be tried, {error or type(error).__name__}"
-        self._cheated += got
-        return f"{coming.cheat} got {'; '.join(got) or 'nothing'}"
+        first, code = outlets.index(coming.visit.device_id), ""
+        for number in range(_CHEAT_TRIES):
+            device_id, other = (outlets[(first + number + step) % len(outlets)] for step in (0, 1))
+            visit = replace(coming.visit, device_id=device_id)
+            try:
+                async with self._alone(device_id, visit.login):
+                    got = await Cheat(self._api, self._stack.control_port, visit, other).go(coming.cheat)
+            except Refused as refusal:
+                code = refusal.code
+                if code in _HOPELESS:
+                    break
+                await asyncio.sleep(_CHEAT_PAUSE_S)
+            except (OSError, TimeoutError, ValueError, httpx.TransportError) as error:
+                code = str(error) or type(error).__name__
+                self._failed.append(f"{coming.cheat} at {device_id}: {code}")
+                break
+            else:
+                self._cheated += got
+                return f"{coming.cheat} got {'; '.join(got) or 'nothing'}"
+        self._untried.append(f"{coming.cheat} by {coming.visit.login}: not tried, {code}")
+        return f"{coming.cheat} could not be tried, {code}"
 
     # -- fate
 
@@ -202,18 +224,23 @@ class Run:
         self._step(f"FAULT {fault.line()}")
         try:
             await self._fate.strike(fault)
-        except (OSError, httpx.HTTPError) as error:
+        except (OSError, ValueError, NotDone, httpx.HTTPError) as error:
             self._failed.append(f"{fault.line()} could not be done: {error}")
+            self._untried.append(f"{fault.line()}: not tried, {error or type(error).__name__}")
         self._step(f"OVER  {fault.line()}")
 
     # -- the end
 
-    async def _end(self, people: int) -> Result:
+    async def _end(self, coming: list[Coming]) -> Result:
         scenario = self._scenario
+        people = len(coming)
+        names = tuple(dict.fromkeys((*scenario.invariants, *UNASKED)))
         try:
             wrong, seen = await self._watch.in_the_end(
-                scenario.invariants, within_s=scenario.settle_within_s, cheated=self._cheated,
-                refused=dict(self._refused), failed=self._failed,
+                names, within_s=scenario.settle_within_s, cheated=self._cheated,
+                refused=dict(self._refused), failed=self._failed, untried=self._untried, served=self._settled,
+                came=sum(not each.cheat for each in coming), served_share=scenario.served_share,
+                broken_pipes=frozenset(fault.given["device"] for fault in scenario.faults if fault.name == "pipe"),
             )  # fmt: skip
         except CannotLook as error:
             raise StackError(str(error)) from error
@@ -234,7 +261,7 @@ class Run:
             "uplink": {"connections": relay.connections, "refused": relay.refused, "duplicated": relay.duplicated,
                        "dropped": relay.dropped, "broken": relay.broken},
             "looks": {"done": self._watch.looks, "blind": self._watch.blind, "found": self._watch.found},
-            "invariants": {name: {"holds": not wrong[name], "wrong": wrong[name]} for name in scenario.invariants},
+            "invariants": {name: {"holds": not wrong[name], "wrong": wrong[name]} for name in names},
             "breaks": [dict(each) for each in seen.breaks],
             "ledger": dict(seen.ledger),
             "totals": totals_of(seen.audit()),

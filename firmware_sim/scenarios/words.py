@@ -79,7 +79,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "years_in_service": _number(0.0, 0, 20),
     },
     "uplink": {"duplicate": _share(0.0), "lose": _share(0.0), "delay_ms": _whole(0, 0, 5_000)},
-    "ends": {"invariants": Key("choices"), "settle_within_s": _number(90.0, 1, 900)},
+    "ends": {"invariants": Key("choices"), "settle_within_s": _number(90.0, 1, 900), "served_share": _share(0.5)},
 }
 
 _SECONDS = Key("number", None, 0.05, 3_600)
@@ -122,5 +122,7 @@ INVARIANTS: Mapping[str, str] = {
     "valves_shut": "no valve is open without a live session, at any look, and none in the end",
     "provider_agrees": "no order was taken twice and providers took exactly what sessions captured",
     "cheats_fail": "nobody who tried to cheat got water, a second session or a passage for it",
+    "most_served": "at least served_share of the people who came got their shower (always checked)",
+    "everything_tried": "every planned cheat was tried and every planned mishap happened (always checked)",
     "everybody_served": "nobody was turned away and nobody's shower went wrong",
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firmware_sim.scenarios.happening import Fate
+from firmware_sim.scenarios.happening import Fate, NotDone
 from firmware_sim.scenarios.model import Fault, Uplink
 from firmware_sim.scenarios.uplink import UplinkRelay
 from firmware_sim.scenarios.words import FAULTS
@@ -26,7 +26,7 @@ class Ear(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         request = json.loads(self.rfile.readline())
         self.server.heard.append(request)  # type: ignore[attr-defined]
-        self.wfile.write(b'{"ok": true}\n')
+        self.wfile.write(self.server.answer)  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -80,6 +80,7 @@ class Weathervane(UplinkRelay):
 def ear() -> Iterator[Any]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Ear) as server:
         server.heard = []  # type: ignore[attr-defined]
+        server.answer = b'{"ok": true}\n'  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -134,6 +135,20 @@ class TestStrike:
         self, ear: Any, name: str, given: dict[str, Any], asked: list[dict[str, Any]], done: list[str]
     ) -> None:
         assert strike(ear, name, **given) == (asked, done)
+
+    @pytest.mark.parametrize(
+        ("name", "given"),
+        [
+            ("reset", {"device": "dev_b1_101"}),
+            ("pipe", {"device": "dev_b1_101", "what": "air", "seconds": SHORT_S}),
+            ("silent", {"device": "dev_b1_101", "seconds": SHORT_S}),
+        ],
+    )
+    def test_says_when_the_devices_refuse_it(self, ear: Any, name: str, given: dict[str, Any]) -> None:
+        ear.answer = b'{"ok": false, "error": "no device is called that"}\n'
+
+        with pytest.raises(NotDone, match="no device is called that"):
+            strike(ear, name, **given)
 
     def test_knows_every_fault_of_the_language(self, ear: Any) -> None:
         source = Fate.strike.__code__.co_consts

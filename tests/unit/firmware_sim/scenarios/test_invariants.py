@@ -64,6 +64,13 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("cheats_fail", {"cheated": ["got water"]}),
     ("everybody_served", {"refused": {"outlet_busy": 1}}),
     ("everybody_served", {"failed": ["hung"]}),
+    ("nothing_held", {"orders": [ORDER, {**ORDER, "order_no": "o2", "status": "held", "captured_minor": 0}]}),
+    ("every_pulse_explained", {"devices": [], "sessions": [], "breaks": [], "device_log": []}),
+    ("every_pulse_explained", {"devices": [{"device": "dev_1", "powered": False}]}),
+    ("every_pulse_explained", {"sessions": [], "device_log": [], "breaks": [{**GAP, "pulses": 4_600}]}),
+    ("most_served", {"came": 4, "served": 1, "served_share": 0.5}),
+    ("most_served", {"came": 0, "served": 0, "served_share": 0.5}),
+    ("everything_tried", {"untried": ["lost_card by s9: not tried, outlet_offline"]}),
 ]
 
 
@@ -97,8 +104,42 @@ class TestInTheEnd:
 
         assert invariants.provider_agrees(evidence(orders=[deposit])) == []
 
+    def test_accepts_a_charge_that_was_taken_back_whole(self) -> None:
+        voided = {**ORDER, "order_no": "o2", "kind": "charge", "status": "voided", "captured_minor": 0}
+
+        assert invariants.provider_agrees(evidence(orders=[ORDER, voided])) == []
+        assert invariants.provider_agrees(evidence(orders=[ORDER, {**voided, "status": "charged"}])) != []
+
+    def test_does_not_look_for_wallets_at_a_provider(self) -> None:
+        paid_by_wallet = {**SESSION, "water_session_id": "ws_2", "auth_id": "auth_2", "method": "wallet"}
+
+        assert invariants.provider_agrees(evidence(sessions=[SESSION, paid_by_wallet])) == []
+
+    def test_accepts_a_large_gap_where_the_pipe_was_broken_on_purpose(self) -> None:
+        leaked = evidence(
+            sessions=[], device_log=[], breaks=[{**GAP, "pulses": 4_600}], broken_pipes=frozenset({"dev_1"})
+        )
+
+        assert invariants.every_pulse_explained(leaked) == []
+
+    @pytest.mark.parametrize(("came", "served", "share"), [(4, 2, 0.5), (0, 0, 0.0), (5, 6, 1.0)])
+    def test_is_content_with_the_share_it_was_given(self, came: int, served: int, share: float) -> None:
+        assert invariants.most_served(evidence(came=came, served=served, served_share=share)) == []
+
 
 class TestAtAnyMoment:
+    @pytest.mark.parametrize(
+        ("name", "changes"),
+        [
+            ("books_balance", {"ledger": {**LEDGER, "debits_posted": 65}}),
+            ("captured_within_hold", {"sessions": [{**SESSION, "captured_minor": 51}]}),
+            ("billed_as_counted", {"devices": [{"device": "dev_1", "total_pulses": 4_499}]}),
+            ("provider_agrees", {"orders": [{**ORDER, "times_taken": 2}]}),
+        ],
+    )
+    def test_is_asked_at_every_look(self, name: str, changes: dict[str, Any]) -> None:
+        assert [each for each, check in ALWAYS.items() if check(evidence(**changes))] == [name]
+
     @pytest.mark.parametrize(
         ("check", "changes"),
         [

@@ -174,4 +174,4 @@ class TestOurs:
 
     def test_are_packaged_as_files(self) -> None:
         assert (FOLDER / "campus-day.toml").is_file()
-        assert len(INVARIANTS) == 10
+        assert len(INVARIANTS) == 12
