@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Installs the programs that the hardware checks drive besides Python: graphs, symbols, solids. Only what is missing.
+# Installs the programs that the hardware checks drive besides Python: graphs, symbols, solids, a C compiler, Modbus. Only what is missing.
 set -euo pipefail
 wanted=()
 command -v dot >/dev/null || wanted+=(graphviz)
 command -v openscad >/dev/null || wanted+=(openscad)
 [ -d /usr/share/kicad/symbols ] || wanted+=(kicad-symbols)
+command -v mbpoll >/dev/null || wanted+=(mbpoll)
+command -v gcc >/dev/null || wanted+=(gcc libc6-dev)
+command -v make >/dev/null || wanted+=(make)
+[ -e /usr/include/modbus/modbus.h ] || wanted+=(libmodbus-dev)
 [ ${#wanted[@]} -eq 0 ] && exit 0
 
 echo "installing what the hardware checks drive: ${wanted[*]}"

@@ -2,17 +2,24 @@
 Checks the parts lists. `python -m hardware.bom.check` reads ours and prints what is wrong, line by line.
 
 A part is used up to 80 % of its voltage and 70 % of its current; a circuit's supply lies within its range; everything
-stands 60 °C inside a closed box with 10 K to spare. `checked` says whether the figures were read in the datasheet; all
-others need that before they are bought.
+stands 60 °C inside a closed box with 10 K to spare. Mains is 230 V: a mains input is not derated but judged against the
+range its maker states, which must hold mains ± 10 %. Supply, fuse and the feed's parts carry what the budget of a full
+feed needs, all valves open, the gateway's computer included.
+`checked` says whether the figures were read in the datasheet; all others need that before they are bought.
 """
 
 import csv
+import io
+import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hardware.power.budget import FUSE_A, FUSE_SHARE, OUTLETS_MAX, SUPPLY_W, Feed, load_a, supply_a
 from hardware.schematics.hwo1 import BOARD, Board
+from hardware.schematics.values import value
 
 FOLDER = Path(__file__).parent
 FILES = ("outlet_board", "outlet", "reader", "gateway_box")
@@ -20,10 +27,25 @@ COLUMNS = (
     "refs", "quantity", "mpn", "manufacturer", "description", "rohs", "voltage_max_v", "voltage_need_v",
     "current_max_a", "current_need_a", "supply_min_v", "supply_max_v", "supply_v", "temp_max_c", "checked",
 )  # fmt: skip
-_VOLTAGE_SHARE, _CURRENT_SHARE = 0.80, 0.70
+_VOLTAGE_SHARE, _CURRENT_SHARE = 0.80, FUSE_SHARE
+MAINS_V, _MAINS_TOLERANCE = 230.0, 0.10
+#: what is more than this is mains
+_LOW_V_MAX = 60.0
 _TEMPERATURE_C_MIN = 70.0
 _FIGURES = COLUMNS[6:14]
 _CHECKED = ("datasheet", "no")
+#: the figures that parts of a kind must have, by the letters of their ref; all together make one group
+_GROUPS = {
+    "voltage": ("voltage_max_v", "voltage_need_v"),
+    "current": ("current_max_a", "current_need_a"),
+    "supply": ("supply_min_v", "supply_max_v", "supply_v"),
+}
+_NEEDED = {
+    "R": ("voltage",), "C": ("voltage",), "W": ("voltage",), "GW": ("supply",), "IF": ("supply",), "M": ("supply",),
+    "PS": ("supply", "current"),
+    **dict.fromkeys(("Q", "F", "J", "JP", "X", "XA", "XB", "XT", "V", "SW", "P"), ("voltage", "current")),
+}  # fmt: skip
+_ANY = ("U", "D", "BZ", "SP", "RD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +68,35 @@ def read(path: Path) -> list[Line]:
 
     :raises BomMalformed: naming file, line, column and reason.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise BomMalformed(f"{path.name}:1: the columns must be {','.join(COLUMNS)}")
-        lines = []
-        for number, row in enumerate(reader, start=2):
-            figures = {}
-            for name in _FIGURES:
-                if row[name]:
-                    try:
-                        figures[name] = float(row[name])
-                    except ValueError:
-                        raise BomMalformed(f"{path.name}:{number}: {name} {row[name]!r} is no number") from None
-            lines.append(Line(number, tuple(row["refs"].split()), dict(row), figures))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BomMalformed(f"{path.name}: cannot be read: {error}") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise BomMalformed(f"{path.name}:1: the columns must be {','.join(COLUMNS)}")
+    lines = [_line(path.name, number, row) for number, row in enumerate(reader, start=2)]
+    if not lines:
+        raise BomMalformed(f"{path.name}: has no parts")
     return lines
+
+
+def _line(name: str, number: int, row: dict[str, str]) -> Line:
+    where = f"{name}:{number}"
+    if len(row) != len(COLUMNS) or any(row[column] is None for column in COLUMNS):
+        raise BomMalformed(f"{where}: must have {len(COLUMNS)} cells")
+    figures = {}
+    for column in _FIGURES:
+        if row[column]:
+            try:
+                figures[column] = float(row[column])
+            except ValueError:
+                raise BomMalformed(f"{where}: {column} {row[column]!r} is no number") from None
+            if not math.isfinite(figures[column]):
+                raise BomMalformed(f"{where}: {column} {row[column]!r} is no finite number")
+            if column.startswith(("voltage_", "current_")) and figures[column] <= 0:
+                raise BomMalformed(f"{where}: {column} {row[column]!r} must be positive")
+    return Line(number, tuple(row["refs"].split()), dict(row), figures)
 
 
 def complaints(name: str, lines: Sequence[Line]) -> list[str]:
@@ -73,7 +109,7 @@ def complaints(name: str, lines: Sequence[Line]) -> list[str]:
             if ref in seen:
                 found.append(f"{where}: {ref} is there twice")
             seen.add(ref)
-        found += [f"{where}: {problem}" for problem in (*_words(line), *_derating(line))]
+        found += [f"{where}: {problem}" for problem in (*_words(line), *_there(line), *_derating(line))]
     return found
 
 
@@ -89,17 +125,33 @@ def _words(line: Line) -> list[str]:
     return found
 
 
+def _there(line: Line) -> list[str]:
+    """Return which figures are missing: half a group, or a group that parts of this kind must have."""
+    whole = {name for name, columns in _GROUPS.items() if all(each in line.figures for each in columns)}
+    begun = {name for name, columns in _GROUPS.items() if any(each in line.figures for each in columns)}
+    found = [f"{name}: {', '.join(_GROUPS[name])} belong together" for name in sorted(begun - whole)]
+    for ref in line.refs:
+        kind = ref.rstrip("0123456789")
+        found += [f"{ref} must have its {name} figures" for name in _NEEDED.get(kind, ()) if name not in begun]
+        if kind in _ANY and not begun:
+            found.append(f"{ref} must have a voltage, a current or a supply range")
+    return found
+
+
 def _derating(line: Line) -> list[str]:
     found = []
     for what, unit, share in (("voltage", "v", _VOLTAGE_SHARE), ("current", "a", _CURRENT_SHARE)):
         most, need = line.figures.get(f"{what}_max_{unit}"), line.figures.get(f"{what}_need_{unit}")
-        if (most is None) != (need is None):
-            found.append(f"{what}: rating and need belong together")
-        elif most is not None and need is not None and need > most * share + 1e-9:
+        if most is not None and need is not None and need > most * share + 1e-9:
             found.append(f"{what} {need:g} {unit.upper()} is over {share:.0%} of {most:g} {unit.upper()}")
     supply, low, high = (line.figures.get(name) for name in ("supply_v", "supply_min_v", "supply_max_v"))
-    if supply is not None and not (low is not None and high is not None and low <= supply <= high):
-        found.append(f"{supply:g} V is not within its supply range {low} to {high} V")
+    if supply is not None and low is not None and high is not None:
+        spread = _MAINS_TOLERANCE if supply > _LOW_V_MAX else 0.0
+        if not (low <= supply * (1 - spread) and supply * (1 + spread) <= high):
+            found.append(f"{supply:g} V{' ± 10 %' if spread else ''} is not within its supply range {low} to {high} V")
+    for used in (line.figures.get("voltage_need_v"), supply):
+        if used is not None and used > _LOW_V_MAX and used != MAINS_V:
+            found.append(f"{used:g} V: mains is {MAINS_V:g} V")
     if line.figures.get("temp_max_c", 0.0) < _TEMPERATURE_C_MIN:
         found.append(f"stands {line.figures.get('temp_max_c', 0.0):g} °C, {_TEMPERATURE_C_MIN:g} °C are needed")
     return found
@@ -113,6 +165,44 @@ def against_schematic(lines: Sequence[Line], board: Board = BOARD) -> list[str]:
     return found + [f"{ref} is in the parts list and not in the schematic" for ref in sorted(listed - drawn)]
 
 
+def values_against_schematic(lines: Sequence[Line], board: Board = BOARD) -> list[str]:
+    """Return resistors and capacitors of another value than the schematic's, and numbers listed twice."""
+    drawn = {each.ref: each.value for each in board.components}
+    found, listed = [], dict[str, int]()
+    for line in lines:
+        mpn = line.text["mpn"]
+        if listed.setdefault(mpn, line.number) != line.number:
+            found.append(f"{mpn} is on line {listed[mpn]} and on line {line.number}")
+        for ref in line.refs:
+            if ref.rstrip("0123456789") in ("R", "C") and ref in drawn:
+                named = re.search(r"(?:resistor|capacitor) (.*)", line.text["description"])
+                said, wanted = value(named.group(1)) if named else None, value(drawn[ref])
+                if said is None or wanted is None or not math.isclose(said, wanted):
+                    found.append(f"{ref} is {drawn[ref]} in the schematic, here: {line.text['description']}")
+    return found
+
+
+def against_budget(name: str, lines: Sequence[Line]) -> list[str]:
+    """Return the parts of a list that are not rated for what a full feed draws, or are not those of the budget."""
+    feed = Feed(OUTLETS_MAX, OUTLETS_MAX, 1.5)
+    needs = {
+        "gateway_box": {"PS1": supply_a(feed), "F2": supply_a(feed), "W2": supply_a(feed)}
+        | dict.fromkeys(("XT1", "W5"), load_a(feed)),
+        "outlet": dict.fromkeys(("W1", "W3", "XA", "XB"), load_a(feed)),
+        "outlet_board": dict.fromkeys(("J1", "J2"), load_a(feed)),
+    }.get(name, {})
+    line_of = {ref: line for line in lines for ref in line.refs}
+    found = []
+    for ref, need_a in needs.items():
+        stated_a = line_of[ref].figures.get("current_need_a", 0.0) if ref in line_of else 0.0
+        if stated_a < need_a - 1e-9:
+            found.append(f"{name} {ref}: {stated_a:g} A is less than the {need_a:.2f} A of a full feed")
+    for ref, budget_a in (("PS1", SUPPLY_W / feed.supply_v), ("F2", FUSE_A)):
+        if ref in needs and ref in line_of and line_of[ref].figures.get("current_max_a") != budget_a:
+            found.append(f"{name} {ref}: the budget reckons with {budget_a:g} A")
+    return found
+
+
 def main(folder: Path = FOLDER) -> int:
     """Print what is wrong with the lists of a folder; return 1 if anything is."""
     found = []
@@ -122,9 +212,9 @@ def main(folder: Path = FOLDER) -> int:
         except BomMalformed as error:
             found.append(str(error))
             continue
-        found += complaints(name, lines)
+        found += [*complaints(name, lines), *against_budget(name, lines)]
         if name == "outlet_board":
-            found += against_schematic(lines)
+            found += [*against_schematic(lines), *values_against_schematic(lines)]
         unchecked = sum(line.text["checked"] == "no" for line in lines)
         print(f"{name}: {len(lines)} lines, {unchecked} of them to be compared with the datasheet before buying")
     for complaint in found:

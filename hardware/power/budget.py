@@ -2,8 +2,11 @@
 The voltage at the far end of a feed, and what its supply must deliver.
 
 Outlets hang on one pair of cores at equal distances. Worst case: the valves that are open are the farthest ones.
+Nothing limits how many valves are open at once, so a feed that is built carries all of its valves. The computer in the
+gateway box hangs on the same supply and the same fuse; its current does not flow through the pair.
 """
 
+import math
 from dataclasses import dataclass
 
 #: copper at 20 °C
@@ -11,6 +14,12 @@ RESISTIVITY_OHM_MM2_PER_M = 0.0175
 #: 24 V less 15 %: what valve and controller still work at
 END_VOLTAGE_V_MIN = 20.4
 SUPPLY_RESERVE = 1.2
+#: what a fuse carries for long, of its rating; also the share of every current in the parts lists
+FUSE_SHARE = 0.70
+#: the listed supply and fuse; the check of the parts lists compares them
+SUPPLY_W, FUSE_A = 240.0, 8.0
+#: the computer with its USB devices: 20 W
+GATEWAY_A = 0.83
 OUTLETS_MAX = 16
 CORES_MM2 = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 
@@ -22,22 +31,32 @@ class Feed:
     outlets: int
     open_at_once: int
     core_mm2: float
-    supply_w: float = 100.0
+    supply_w: float = SUPPLY_W
     supply_v: float = 24.0
     spacing_m: float = 3.0
     idle_a: float = 0.040
     valve_a: float = 0.250
+    fuse_a: float = FUSE_A
+    gateway_a: float = GATEWAY_A
 
     def __post_init__(self) -> None:
         if self.outlets < 1 or not 0 <= self.open_at_once <= self.outlets:
             raise ValueError(f"of {self.outlets} outlets {self.open_at_once} cannot be open")
-        if min(self.core_mm2, self.supply_w, self.supply_v, self.spacing_m, self.idle_a, self.valve_a) <= 0:
+        figures = (self.core_mm2, self.supply_w, self.supply_v, self.spacing_m, self.idle_a, self.valve_a, self.fuse_a)
+        if not all(math.isfinite(each) for each in (*figures, self.gateway_a)):
+            raise ValueError("cross-section, supply, spacing and currents must be finite numbers")
+        if min(figures) <= 0 or self.gateway_a < 0:
             raise ValueError("cross-section, supply, spacing and currents must be positive")
 
 
 def load_a(feed: Feed) -> float:
-    """Return what the supply delivers in the worst case, in amperes."""
+    """Return what flows into the pair in the worst case, in amperes."""
     return feed.outlets * feed.idle_a + feed.open_at_once * feed.valve_a
+
+
+def supply_a(feed: Feed) -> float:
+    """Return what supply and fuse deliver in the worst case, the gateway's computer included, in amperes."""
+    return load_a(feed) + feed.gateway_a
 
 
 def end_voltage_v(feed: Feed) -> float:
@@ -60,12 +79,15 @@ def refusals(feed: Feed) -> list[str]:
         found.append(
             f"{end_v:.1f} V at the farthest outlet: at least {END_VOLTAGE_V_MIN} V is needed; {_thicker(feed)}"
         )
-    available_a, needed_a = feed.supply_w / feed.supply_v, load_a(feed) * SUPPLY_RESERVE
+    all_a = supply_a(feed)
+    available_a, needed_a = feed.supply_w / feed.supply_v, all_a * SUPPLY_RESERVE
     if available_a < needed_a:
         found.append(
-            f"the supply gives {available_a:.2f} A: {load_a(feed):.2f} A × {SUPPLY_RESERVE} = {needed_a:.2f} A "
+            f"the supply gives {available_a:.2f} A: {all_a:.2f} A × {SUPPLY_RESERVE} = {needed_a:.2f} A "
             f"are needed, {needed_a * feed.supply_v:.0f} W or more"
         )
+    if all_a > feed.fuse_a * FUSE_SHARE + 1e-9:
+        found.append(f"{all_a:.2f} A is over {FUSE_SHARE:.0%} of the fuse, {feed.fuse_a:g} A")
     return found
 
 

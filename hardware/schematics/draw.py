@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware.schematics.hwo1 import BOARD, Board
-from hardware.schematics.rules import complaints, hold_up_complaints
+from hardware.schematics.rules import complaints
 from hardware.schematics.variants import VARIANTS
 
 SYMBOLS = Path("/usr/share/kicad/symbols")
@@ -117,7 +117,7 @@ def draw(skidl: Any, name: str, out: Path) -> bool:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows(circuit))
-    found = [*complaints(board), *hold_up_complaints()]
+    found = complaints(board)
     for complaint in found:
         print(f"{name}: {complaint}")
     print(

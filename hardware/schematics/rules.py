@@ -1,6 +1,10 @@
 """What must be true of the controller's board beyond an electrical rule check."""
 
+import math
+
 from hardware.schematics.hwo1 import Board
+from hardware.schematics.places import EXACT, PLACES
+from hardware.schematics.values import value
 
 #: the inductive loads: their pin at the transistor, and the net that feeds them
 _COILS = {"J3.2": "+24V_F", "BZ1.-": "+5V"}
@@ -12,8 +16,28 @@ def complaints(board: Board) -> list[str]:
     """Return what is wrong with a board, in words; nothing for a good one."""
     net_of = {pin: name for name, pins in board.nets.items() for pin in pins}
     found = [*_gates(board, net_of), *_coils(board, net_of), *_bypasses(board, net_of), *_bus(board, net_of)]
+    found += [*_places(net_of), *_values(board), *hold_up_complaints(board)]
     if net_of.get("J3.1") != "+24V_F":
         found.append("J3.1: the valve must not draw on the hold-up capacitor")
+    return found
+
+
+def _places(net_of: dict[str, str]) -> list[str]:
+    return [
+        f"{pin} is on {net_of.get(pin, 'nothing')}, it must be on {net}: {why}"
+        for net, why, pins in PLACES
+        for pin in pins.split()
+        if net_of.get(pin) != net
+    ]
+
+
+def _values(board: Board) -> list[str]:
+    stated = {each.ref: value(each.value) for each in board.components}
+    found = []
+    for ref, (wanted, why) in EXACT.items():
+        actual = stated.get(ref)
+        if actual is None or not math.isclose(actual, wanted):
+            found.append(f"{ref} is {actual if actual is None else format(actual, 'g')}, not {wanted:g}: {why}")
     return found
 
 
@@ -83,14 +107,16 @@ def hold_up_ms(*, farad: float, supply_v: float, stop_v: float, load_w: float) -
     return farad * (supply_v**2 - stop_v**2) / (2 * load_w) * 1000
 
 
-def hold_up_complaints(farad: float = 220e-6) -> list[str]:
+def hold_up_complaints(board: Board) -> list[str]:
     """
     Return why a running session could not be stored when the supply fails; nothing if it can.
 
-    Worst case: 20.4 V, 0.5 V across the diode, 20 % less capacity, the converter stops at 9 V, 60 mA at 5 V with 75 %
-    efficiency. Storing the session takes 2 ms at 400 kHz; the rest is for ten times that and a second try.
+    Worst case: 20.4 V, 0.5 V across the diode, 20 % less capacity than the schematic's C2, the converter stops at 9 V,
+    60 mA at 5 V with 75 % efficiency. Storing the session takes 2 ms at 400 kHz; the rest is for ten times that and a
+    second try.
     """
-    lasts_ms = hold_up_ms(farad=farad * 0.8, supply_v=19.9, stop_v=9.0, load_w=0.060 * 5 / 0.75)
+    farad = next((value(each.value) for each in board.components if each.ref == "C2"), None)
+    lasts_ms = hold_up_ms(farad=(farad or 0.0) * 0.8, supply_v=19.9, stop_v=9.0, load_w=0.060 * 5 / 0.75)
     if lasts_ms < _HOLD_UP_MS_MIN:
         return [f"C2: {lasts_ms:.0f} ms after the supply fails, at least {_HOLD_UP_MS_MIN} ms are needed"]
     return []

@@ -5,13 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from hardware.bom.check import COLUMNS, FILES, FOLDER, BomMalformed, Line, against_schematic, complaints, main, read
+from hardware.bom.check import (
+    COLUMNS,
+    FILES,
+    FOLDER,
+    BomMalformed,
+    Line,
+    against_budget,
+    against_schematic,
+    complaints,
+    main,
+    read,
+    values_against_schematic,
+)
 from hardware.schematics.hwo1 import BOARD
 
 
 def board_line(ref: str) -> Line:
     """Return the line of our board's list that has a part."""
     return next(line for line in read(FOLDER / "outlet_board.csv") if ref in line.refs)
+
+
+def listed(name: str, ref: str) -> Line:
+    """Return the line of one of our lists that has a part."""
+    return next(line for line in read(FOLDER / f"{name}.csv") if ref in line.refs)
 
 
 class TestMain:
@@ -59,6 +76,63 @@ class TestComplaints:
         assert any("Q1 is there twice" in said for said in complaints("x", [line, line]))
         assert any("belong together" in said for said in complaints("x", [half]))
 
+    def test_judge_mains_by_the_makers_range(self) -> None:
+        supply = listed("gateway_box", "PS1")
+        narrow = replace(supply, figures=supply.figures | {"supply_max_v": 240.0})
+        elsewhere = replace(supply, figures=supply.figures | {"supply_v": 208.0})
+
+        assert complaints("x", [supply]) == []
+        assert "230 V ± 10 % is not within its supply range 90.0 to 240.0 V" in complaints("x", [narrow])[0]
+        assert "208 V: mains is 230 V" in complaints("x", [elsewhere])[0]
+
+    @pytest.mark.parametrize(
+        ("ref", "gone", "word"),
+        [
+            ("Q1", ("voltage_max_v", "voltage_need_v"), "Q1 must have its voltage figures"),
+            ("F1", ("current_max_a", "current_need_a"), "F1 must have its current figures"),
+            ("U3", ("supply_v",), "supply: supply_min_v, supply_max_v, supply_v belong together"),
+            ("U3", ("supply_min_v", "supply_max_v", "supply_v"), "U3 must have a voltage, a current or a supply"),
+        ],
+    )
+    def test_miss_blank_figures(self, ref: str, gone: tuple[str, ...], word: str) -> None:
+        line = board_line(ref)
+        bad = replace(line, figures={key: each for key, each in line.figures.items() if key not in gone})
+
+        assert any(word in said for said in complaints("x", [bad]))
+
+
+class TestValuesAgainstSchematic:
+    def test_see_another_value_and_a_number_twice(self) -> None:
+        lines = read(FOLDER / "outlet_board.csv")
+        small = replace(board_line("C2"), text=board_line("C2").text | {"description": "capacitor 22 µF 63 V"})
+
+        assert values_against_schematic(lines) == []
+        assert values_against_schematic([small]) == ["C2 is 220u in the schematic, here: capacitor 22 µF 63 V"]
+        twice = replace(lines[1], text=lines[1].text | {"mpn": lines[0].text["mpn"]})
+        assert values_against_schematic([lines[0], twice]) == ["R-78HB5.0-0.5 is on line 2 and on line 3"]
+
+
+class TestAgainstBudget:
+    @pytest.mark.parametrize(
+        ("name", "ref", "figures", "word"),
+        [
+            ("gateway_box", "PS1", {"current_need_a": 2.64}, "2.64 A is less than the 5.47 A of a full feed"),
+            ("gateway_box", "F2", {"current_need_a": 4.64}, "4.64 A is less than the 5.47 A"),
+            ("gateway_box", "PS1", {"current_max_a": 3.83}, "the budget reckons with 10 A"),
+            ("gateway_box", "F2", {"current_max_a": 4.0}, "the budget reckons with 8 A"),
+            ("outlet", "W1", {"current_need_a": 2.64}, "2.64 A is less than the 4.64 A"),
+            ("outlet_board", "J1", {"current_need_a": 2.64}, "2.64 A is less than the 4.64 A"),
+        ],
+    )
+    def test_refuses_parts_for_less_than_a_full_feed(
+        self, name: str, ref: str, figures: dict[str, float], word: str
+    ) -> None:
+        lines = read(FOLDER / f"{name}.csv")
+        bad = [replace(line, figures=line.figures | figures) if ref in line.refs else line for line in lines]
+
+        assert against_budget(name, lines) == []
+        assert any(ref in said and word in said for said in against_budget(name, bad))
+
 
 class TestAgainstSchematic:
     def test_looks_both_ways(self) -> None:
@@ -84,3 +158,30 @@ class TestRead:
 
         with pytest.raises(BomMalformed, match="columns"):
             read(path)
+
+    @pytest.mark.parametrize(
+        ("row", "word"),
+        [
+            ("U1,1,a,b,c,yes,nan,,,,,,,85,no", "x.csv:2: voltage_max_v 'nan' is no finite number"),
+            ("U1,1,a,b,c,yes,inf,5,,,,,,85,no", "x.csv:2: voltage_max_v 'inf' is no finite number"),
+            ("U1,1,a,b,c,yes,5,-5,,,,,,85,no", "x.csv:2: voltage_need_v '-5' must be positive"),
+            ("U1,1", "x.csv:2: must have 15 cells"),
+            ("U1,1,a,b,c,yes,5,4,,,,,,85,no,more", "x.csv:2: must have 15 cells"),
+            ("", "x.csv: has no parts"),
+        ],
+    )
+    def test_refuses_what_is_no_part(self, tmp_path: Path, row: str, word: str) -> None:
+        path = tmp_path / "x.csv"
+        path.write_text(f"{','.join(COLUMNS)}\n{row}\n", encoding="utf-8")
+
+        with pytest.raises(BomMalformed) as caught:
+            read(path)
+        assert word in str(caught.value)
+
+    def test_refuses_other_encodings_and_no_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.csv"
+        path.write_bytes(b"refs\xff")
+
+        for each in (path, tmp_path / "none.csv"):
+            with pytest.raises(BomMalformed, match="cannot be read"):
+                read(each)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from hardware.bom.check import FOLDER, read
 from hardware.power.__main__ import main
-from hardware.power.budget import Feed, end_voltage_v, load_a, refusals
+from hardware.power.budget import FUSE_A, SUPPLY_W, Feed, end_voltage_v, load_a, refusals, supply_a
 
 
 class TestEndVoltageV:
@@ -22,16 +23,32 @@ class TestLoadA:
         assert load_a(Feed(16, 8, 1.5)) == pytest.approx(2.64)
 
 
+class TestSupplyA:
+    def test_counts_the_gateways_computer_too(self) -> None:
+        assert supply_a(Feed(16, 16, 1.5)) == pytest.approx(16 * 0.29 + 0.83)
+
+
+class TestTheListedSupply:
+    def test_is_what_the_budget_reckons_with(self) -> None:
+        listed = {ref: line.figures for line in read(FOLDER / "gateway_box.csv") for ref in line.refs}
+
+        assert listed["PS1"]["current_max_a"] * 24 == SUPPLY_W
+        assert listed["F2"]["current_max_a"] == FUSE_A
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("feed", "words"),
         [
             (Feed(8, 8, 0.75), []),
             (Feed(16, 8, 1.5), []),
+            (Feed(16, 16, 1.5), []),
+            (Feed(16, 16, 1.5, supply_w=92), ["3.83 A", "5.47 A", "158 W"]),
+            (Feed(16, 16, 1.5, fuse_a=4), ["5.47 A is over 70% of the fuse, 4 A"]),
             (Feed(16, 8, 0.75), ["19.7 V", "1 mm² would do"]),
-            (Feed(16, 8, 1.5, supply_w=60), ["2.50 A", "3.17 A", "76 W"]),
+            (Feed(16, 8, 1.5, supply_w=60), ["2.50 A", "4.16 A", "100 W"]),
             (Feed(32, 12, 2.5), ["at most 16", "19.8 V", "4 mm² would do"]),
-            (Feed(60, 60, 4.0, supply_w=1000), ["at most 16", "no usual core"]),
+            (Feed(60, 60, 4.0, supply_w=1000, fuse_a=40), ["at most 16", "no usual core"]),
         ],
     )
     def test_say_why(self, feed: Feed, words: list[str]) -> None:
@@ -47,6 +64,13 @@ class TestMain:
         [
             (["--outlets", "8", "--open", "8", "--core-mm2", "0.75"], 0, "ok"),
             (["--outlets", "16", "--open", "8", "--core-mm2", "0.75"], 1, "REFUSED: 19.7 V"),
+            (["--outlets", "16", "--core-mm2", "1.5"], 0, "16 open"),
+            (["--outlets", "16", "--core-mm2", "1.5", "--fuse-a", "4"], 1, "REFUSED: 5.47 A is over 70%"),
+            (["--outlets", "16", "--core-mm2", "nan"], 2, "finite"),
+            (["--outlets", "16", "--core-mm2", "inf"], 2, "finite"),
+            (["--outlets", "16", "--core-mm2", "1.5", "--supply-w", "nan"], 2, "finite"),
+            (["--outlets", "16", "--core-mm2", "1.5", "--supply-w", "inf"], 2, "finite"),
+            (["--outlets", "16", "--core-mm2", "1.5", "--spacing-m", "nan"], 2, "finite"),
             (["--outlets", "8", "--open", "9", "--core-mm2", "0.75"], 2, "impossible"),
             (["--outlets", "8", "--open", "8", "--core-mm2", "0"], 2, "positive"),
         ],
