@@ -6,6 +6,7 @@ is never acknowledged; so what can still be read is written again under a new ep
 damaged payload, which is set aside, from a damaged signature, which is made anew.
 """
 
+import base64
 import hashlib
 import logging
 import sqlite3
@@ -13,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.contract.events import JournalRecord
-from gateway.contract.signing import SignatureRefused, Signed, decode, verify
+from gateway.contract.signing import SignatureRefused, decode
 from gateway.uplink.journal import Head, Journal
 from gateway.uplink.state import DeviceMemory, PassageMemory, SessionMemory
 
@@ -59,7 +60,7 @@ class Found:
     is_broken_chain: bool
 
 
-def look_through(connection: sqlite3.Connection, *, key: Ed25519PublicKey | None) -> Found:
+def look_through(connection: sqlite3.Connection, *, key: Ed25519PrivateKey | None) -> Found:
     """Return what cannot be used; without the gateway's key, signatures are not looked at. Changes nothing."""
     head, damages = _head(connection)
     chain, is_broken = _look_at_journal(connection, head, key)
@@ -70,7 +71,7 @@ def look_through(connection: sqlite3.Connection, *, key: Ed25519PublicKey | None
     return Found(tuple(damages), is_broken)
 
 
-def mend(connection: sqlite3.Connection, journal: Journal, *, key: Ed25519PublicKey, now_ms: int) -> None:
+def mend(connection: sqlite3.Connection, journal: Journal, *, key: Ed25519PrivateKey, now_ms: int) -> None:
     """
     Set aside what cannot be used, and begin a new epoch when there was any; inside the caller's transaction.
 
@@ -108,7 +109,7 @@ def _head(connection: sqlite3.Connection) -> tuple[Head | None, list[Damage]]:
 
 
 def _look_at_journal(
-    connection: sqlite3.Connection, head: Head | None, key: Ed25519PublicKey | None
+    connection: sqlite3.Connection, head: Head | None, key: Ed25519PrivateKey | None
 ) -> tuple[list[Damage], bool]:
     """Return the records that cannot be used, newest first, and whether what waits is other than one whole chain."""
     damages: list[Damage] = []
@@ -135,7 +136,7 @@ def _look_at_journal(
             is_broken = True
             continue
         is_broken = is_broken or head is None or record.epoch != head.epoch
-        why = _signature_trouble(kid, payload, signature, key)
+        why = _signature_trouble(record, kid, payload, signature, key)
         if why and not is_chained:
             damages.append(Damage(_JOURNAL, sequence, _content((kid, payload, signature)), why))
         else:
@@ -144,15 +145,15 @@ def _look_at_journal(
     return damages, is_broken
 
 
-def _signature_trouble(kid: bytes, payload: bytes, signature: bytes, key: Ed25519PublicKey | None) -> str:
+def _signature_trouble(
+    record: JournalRecord, kid: bytes, payload: bytes, signature: bytes, key: Ed25519PrivateKey | None
+) -> str:
+    """Return what is wrong with a signature. Signing gives the same bytes each time, in half the time of verifying."""
     if key is None:
         return ""
-    try:
-        signed = Signed(kid=kid.decode(), payload=payload.decode(), signature=signature.decode())
-        verify(signed, keys={signed.kid: key}, as_type=JournalRecord)
-    except (SignatureRefused, UnicodeError) as error:
-        return str(error)
-    return ""
+    if kid != record.gateway.encode():
+        return "the name of its key is another"
+    return "" if signature == base64.b64encode(key.sign(payload)) else "the signature does not fit the payload"
 
 
 def _look_at(

@@ -143,7 +143,7 @@ class Store:
         self._kept: deque[Callable[[Transaction], object]] = deque()
         self.lost = 0
         with self.transaction() as tx:
-            mending.mend(self._connection, tx.journal, key=key.public_key(), now_ms=now_ms())
+            mending.mend(self._connection, tx.journal, key=key, now_ms=now_ms())
             if tx.journal.head().not_before_ms < _lost_at_ms(path):
                 tx.journal.renew_epoch(not_before_ms=now_ms())
 
