@@ -4,12 +4,14 @@ import argparse
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from firmware_sim.arguments import PlanWrong, plan_from, port_number
 from firmware_sim.bus import LineServer
 from firmware_sim.control import ControlServer
 from firmware_sim.device import LogEntry
@@ -124,9 +126,8 @@ def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-async def serve(options: Options) -> None:
+async def serve(options: Options, plan: Mapping[str, Any]) -> None:
     """Run a plan's devices until SIGINT or SIGTERM; print one JSON line when they answer."""
-    plan = json.loads(options.plan.read_text(encoding="utf-8"))
     site = Site(plan, options)
     await site.start()
     ready = {
@@ -151,7 +152,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = subparsers.add_parser("devices", help="serve all devices of a plan on Modbus TCP")
     parser.add_argument("--plan", type=Path, required=True, help="plan.json")
     parser.add_argument("--state", type=Path, required=True, help="folder for the devices' non-volatile memory")
-    parser.add_argument("--control", type=int, required=True, metavar="PORT", help="control port on 127.0.0.1")
+    parser.add_argument("--control", type=port_number, required=True, metavar="PORT", help="control port on 127.0.0.1")
     parser.add_argument("--device-log", type=Path, required=True, metavar="FILE", help="END records, one JSON a line")
     parser.add_argument("--rtu", action="store_true", help="speak RTU frames inside TCP on every line")
     parser.add_argument("--timed", action="store_true", help="let every byte take its time, at each line's baud rate")
@@ -168,5 +169,10 @@ def run(arguments: argparse.Namespace) -> int:
         rtu=arguments.rtu,
         timed=arguments.timed,
     )
-    asyncio.run(serve(options))
+    try:
+        plan = plan_from(options.plan, "gateways", "devices")
+    except PlanWrong as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
+    asyncio.run(serve(options, plan))
     return 0

@@ -7,7 +7,6 @@ runs already.
 
 import argparse
 import contextlib
-import json
 import socket
 import sys
 import tempfile
@@ -18,7 +17,9 @@ from typing import Any
 import segno
 import uvicorn
 from rich.console import Console
+from rich.markup import escape
 
+from firmware_sim.arguments import PlanWrong, plan_from, port_number
 from firmware_sim.demo import started
 from firmware_sim.plan import PlanSize
 from firmware_sim.rig.app import Rig, new_key
@@ -33,7 +34,7 @@ _ANYWHERE = ("192.0.2.1", 9)
 
 def cards_of(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return names and numbers of a plan's cards, and one that nobody knows."""
-    people = [person for person in plan.get("people", ()) if person["card_uid"]]
+    people = [person for person in plan.get("people", ()) if person.get("card_uid")]
     return [*((f"{person['login']} {person['name']}", person["card_uid"]) for person in people), _UNKNOWN_CARD]
 
 
@@ -69,7 +70,7 @@ def run(given: argparse.Namespace) -> int:
     console = Console()
     try:
         if given.control is not None:
-            plan = json.loads(given.plan.read_text(encoding="utf-8")) if given.plan else {}
+            plan = plan_from(given.plan) if given.plan else {}
             serve(given.control, cards_of(plan), host=given.host, port=given.port, console=console)
             return 0
         with tempfile.TemporaryDirectory(prefix="campustap-rig-", ignore_cleanup_errors=True) as fresh:
@@ -78,8 +79,8 @@ def run(given: argparse.Namespace) -> int:
                 student = next(each for each in stack.demo["logins"] if "student" in each["roles"])
                 console.print(f"School: {stack.base_url}   student {student['login']}, password {student['password']}")
                 serve(stack.control_port, cards_of(stack.plan), host=given.host, port=given.port, console=console)
-    except (StackError, OSError, ValueError) as error:
-        console.print(f"[bold red]It did not start.[/] {error}")
+    except (StackError, PlanWrong, OSError, ValueError) as error:
+        console.print(f"[bold red]It did not start.[/] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
 
@@ -88,8 +89,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the `rig` subcommand."""
     parser = subparsers.add_parser("rig", help="see and handle simulated controllers in a browser", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets a phone in (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8070, help="0: any free one (default 8070)")
-    parser.add_argument("--control", type=int, metavar="PORT", help="join the simulator with this control port")
+    parser.add_argument("--port", type=port_number, default=8070, help="0: any free one (default 8070)")
+    parser.add_argument("--control", type=port_number, metavar="PORT", help="join the simulator with this control port")
     parser.add_argument("--plan", type=Path, help="with --control: its plan.json, for the cards on the table")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--state", type=Path, help="folder to keep the rig's own school in")

@@ -3,13 +3,16 @@
 import argparse
 import asyncio
 import json
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from firmware_sim.arguments import within
 from firmware_sim.demo import started
 from firmware_sim.scenarios.model import Scenario
 from firmware_sim.scenarios.reading import ScenarioWrong, all_scenarios, load
@@ -17,6 +20,8 @@ from firmware_sim.scenarios.running import Result, Run
 from firmware_sim.scenarios.uplink import UplinkRelay, Weather
 from firmware_sim.scenarios.view import View
 from firmware_sim.stack import Stack, StackError
+
+BROKERS = ("iotcore", "mosquitto")
 
 
 def play(scenario: Scenario, seed: int, stack: Stack, console: Console, *, is_live: bool) -> Result:
@@ -36,7 +41,7 @@ def play(scenario: Scenario, seed: int, stack: Stack, console: Console, *, is_li
     stack.way_to_broker = way_to_broker
     try:
         with started(stack, console):
-            view = View(console, f"{scenario.name}, seed {seed}", is_live)
+            view = View(console, f"{escape(scenario.name)}, seed {seed}", is_live)
             return asyncio.run(_play(Run, scenario, seed, stack, relays[-1], view))
     finally:
         for relay in relays:
@@ -45,6 +50,20 @@ def play(scenario: Scenario, seed: int, stack: Stack, console: Console, *, is_li
 
 async def _play(kind: type[Run], scenario: Scenario, seed: int, stack: Stack, relay: UplinkRelay, view: View) -> Result:
     return await kind(scenario, seed, stack, relay, view).play()
+
+
+def again_with(given: argparse.Namespace, seed: int) -> str:
+    """Return the command that runs the same once more, from any folder, ready for a shell."""
+    name: str = given.scenario
+    words = ["campustap-sim", "run", str(Path(name).resolve()) if Path(name).suffix == ".toml" else name]
+    words += ["--seed", str(seed)]
+    if given.showers is not None:
+        words += ["--showers", str(given.showers)]
+    if given.broker != BROKERS[0]:
+        words += ["--broker", given.broker]
+    if given.database:
+        words += ["--database", given.database]
+    return shlex.join(words)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -59,27 +78,27 @@ def run(given: argparse.Namespace) -> int:
     seed = scenario.seed if given.seed is None else given.seed
     if given.showers is not None:
         scenario = replace(scenario, people=replace(scenario.people, showers=given.showers))
-    console.print(f"[bold]{scenario.name}[/], seed {seed}: {scenario.title}")
+    console.print(f"[bold]{escape(scenario.name)}[/], seed {seed}: {escape(scenario.title)}")
     with tempfile.TemporaryDirectory(prefix="campustap-run-", ignore_cleanup_errors=True) as fresh:
         folder = (given.state or Path(fresh)).resolve()
         stack = Stack(folder, seed, scenario.size, given.broker, given.database, supervise=True,
                       physics=scenario.physics)  # fmt: skip
-        again = f"campustap-sim run {given.scenario} --seed {seed}"
-        again += "" if given.showers is None else f" --showers {given.showers}"
+        again = again_with(given, seed)
         try:
             result = play(scenario, seed, stack, console, is_live=not given.headless and console.is_terminal)
         except StackError as error:
-            console.print(f"[bold red]It did not run.[/] {error}", soft_wrap=True)
-            console.print(f"Again: {again}", soft_wrap=True)
+            console.print(f"[bold red]It did not run.[/] {escape(str(error))}", soft_wrap=True)
+            console.print(f"Again: {again}", soft_wrap=True, markup=False, highlight=False)
             return 1
+    result.document["reproduce"] = again
     if given.report is not None:
         given.report.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(result.document, indent=1, ensure_ascii=False, default=str)
         given.report.write_text(text + "\n", encoding="utf-8")
-        console.print(f"Report: {given.report}", soft_wrap=True)
+        console.print(f"Report: {given.report}", soft_wrap=True, markup=False, highlight=False)
     _tell(result, console)
     if not result.holds:
-        console.print(f"Again: {again}", soft_wrap=True)
+        console.print(f"Again: {again}", soft_wrap=True, markup=False, highlight=False)
     return 0 if result.holds else 1
 
 
@@ -119,12 +138,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the `run` and `scenarios` subcommands."""
     parser = subparsers.add_parser("run", help="run a scenario on the whole system and check what must hold")
     parser.add_argument("scenario", help="a name from `campustap-sim scenarios`, or a TOML file")
-    parser.add_argument("--seed", type=int, help="other people, other bad luck; default: the scenario's own")
-    parser.add_argument("--showers", type=int, help="other than the scenario says; not for a day")
+    parser.add_argument(
+        "--seed", type=within(0, 2**31), help="other people, other bad luck; default: the scenario's own"
+    )
+    parser.add_argument("--showers", type=within(1, 2_000), help="other than the scenario says; not for a day")
     parser.add_argument("--headless", action="store_true", help="a line an event, no live view")
     parser.add_argument("--report", type=Path, help="write the JSON report here")
     parser.add_argument("--state", type=Path, help="folder to keep everything in; default: a fresh one, thrown away")
-    parser.add_argument("--broker", choices=["iotcore", "mosquitto"], default="iotcore")
+    parser.add_argument("--broker", choices=BROKERS, default=BROKERS[0])
     parser.add_argument("--database", default="", help="a SQLAlchemy URL; default: SQLite in the state folder")
     parser.set_defaults(run=run)
     subparsers.add_parser("scenarios", help="list the scenarios").set_defaults(run=list_all)

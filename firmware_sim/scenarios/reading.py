@@ -178,10 +178,18 @@ def _faults(reader: _Reader, raw: Any, shape: Shape, day: Day | None) -> list[Fa
     found = []
     for number, each in enumerate(raw):
         where = ("faults", number)
-        name = each.get("fault")
+        if not isinstance(each, dict):
+            reader.wrong(("faults",), "faults are written as [[faults]]")
+            return []
+        if "fault" not in each:
+            reader.wrong((*where, "fault"), "a fault needs 'fault', its name", nearest("", FAULTS))
+            continue
+        name = each["fault"]
+        if not isinstance(name, str):
+            reader.wrong((*where, "fault"), "fault must be a text, its name")
+            continue
         if name not in FAULTS:
-            reason = f"no fault is called {name!r}" if name is not None else "a fault needs 'fault', its name"
-            reader.wrong((*where, "fault"), reason, nearest(str(name), FAULTS))
+            reader.wrong((*where, "fault"), f"no fault is called {name!r}", nearest(name, FAULTS))
             continue
         rest = {key: value for key, value in each.items() if key != "fault"}
         given = reader.table(rest, {**_MOMENT, **FAULTS[name]}, where, shape)
@@ -201,6 +209,8 @@ def _invariants(reader: _Reader, names: Iterable[str]) -> None:
     for name in listed:
         if name not in INVARIANTS:
             reader.wrong(("ends", "invariants"), f"no invariant is called {name!r}", nearest(name, INVARIANTS))
+    for name in sorted({name for name in listed if listed.count(name) > 1}):
+        reader.wrong(("ends", "invariants"), f"{name!r} is listed more than once")
     if not listed and not reader.problems:
         reader.wrong(("ends", "invariants"), "a scenario without invariants proves nothing")
 

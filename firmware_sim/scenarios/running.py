@@ -248,7 +248,6 @@ class Run:
         document = {
             "scenario": scenario.name,
             "seed": self._seed,
-            "reproduce": f"campustap-sim run {scenario.name} --seed {self._seed}",
             "time": {
                 "factor": _FACTOR_ONE if day is None else round(day.factor, 1),
                 "form": "arrivals and showers of a day pressed together; processes, protocols and limits in real time"

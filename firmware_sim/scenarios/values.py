@@ -107,6 +107,8 @@ def _weights(value: Any, key: Key) -> Mapping[str, float]:
         raise Unfit("must be a table of numbers, like { stop = 1 }")
     for name, weight in value.items():
         _one_of(name, key.choices)
+        if key.is_whole and not isinstance(weight, int):
+            raise Unfit(f"{name} must be a whole number")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1_000:
             raise Unfit(f"{name} must be a number from 0 to 1000")
     return dict(value)

@@ -19,6 +19,8 @@ class Key:
     high: float = 0
     choices: tuple[str, ...] = ()
     optional: bool = False
+    #: weights that are counts
+    is_whole: bool = False
 
 
 def _whole(default: int | None, low: int, high: int) -> Key:
@@ -61,7 +63,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "longest_s": _number(12.0, 1, 3_600),
         "card_share": _share(0.4),
         "endings": Key("weights", {"stop": 0.55, "card": 0.15, "close_tap": 0.15, "walk_away": 0.15}, choices=ENDINGS),
-        "cheats": Key("weights", {}, choices=CHEATS),
+        "cheats": Key("weights", {}, choices=CHEATS, is_whole=True),
     },
     "day": {
         "from": Key("clock"),

@@ -102,7 +102,7 @@ class TestBuildReport:
 class TestChargeMinor:
     @pytest.mark.parametrize(
         ("pulses", "expected"),
-        [(0, 0), (44, 0), (45, 0), (450, 3), (20_250, 144), (4_500_000, 32_000)],
+        [(0, 0), (44, 0), (45, 0), (450, 3), (4_570, 32), (4_571, 33), (20_250, 144), (4_500_000, 32_000)],
     )
     def test_rounds_half_up_once(self, pulses: int, expected: int) -> None:
         assert charge_minor(pulses=pulses, k_factor_pulses_per_m3=450_000, tariff=_TARIFF) == expected

@@ -93,6 +93,11 @@ class TestParse:
             ("at_once = 2", "at_once = 20", "bad.toml:7: at_once and cheats need 20 students"),
             ('title = "a test"\n', "", "bad.toml:1: scenario needs 'title'"),
             ('fault = "pipe"\n', "", "bad.toml:20: a fault needs 'fault', its name"),
+            ('fault = "pipe"', 'fault = ["pipe"]', "bad.toml:22: fault must be a text, its name"),
+            ("at_once = 2", "at_once = 2\ncheats = { replay_code = 0.5 }",
+             "bad.toml:12: cheats replay_code must be a whole number"),
+            ('["books_balance"]', '["books_balance", "books_balance"]',
+             "bad.toml:28: 'books_balance' is listed more than once"),
         ],
     )  # fmt: skip
     def test_says_file_line_reason_and_the_nearest_word(self, old: str, new: str, said: str) -> None:
@@ -111,6 +116,11 @@ class TestParse:
         problems = wrong(GOOD.replace("power_cut", "blackout").replace("showers", "baths").replace("3", "-3"))
 
         assert len(problems) >= 3
+
+    def test_refuses_faults_that_are_no_tables(self) -> None:
+        text = "faults = [1, 2]\n" + GOOD[: GOOD.index("[[faults]]")] + GOOD[GOOD.index("[ends]") :]
+
+        assert wrong(text) == ["bad.toml:1: faults are written as [[faults]]"]
 
     def test_refuses_a_day_that_ends_before_it_begins(self) -> None:
         (problem,) = wrong(GOOD + '[day]\nfrom = "18:00"\nto = "06:00"\nlasts_s = 60\n')
