@@ -5,7 +5,7 @@ A case is opened once per kind and subject, whoever reports it how often; later 
 what was known at the first report, and what was added since. Closing needs words and a name, and is final.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,10 @@ KINDS = frozenset(
 )
 #: Who closes a case that settled itself.
 BY_ITSELF = "system"
+#: The note of a case that nobody has to see to any more.
+DONE_AFTER_ALL = "渠道后来办成了，账已记好。 The provider has done it after all; it is booked."
+#: The note of a case about an order whose fate is known now.
+KNOWN_AFTER_ALL = "结果已查明，账已记好。 What became of it is known now; it is booked."
 NOTE_CHARS_MIN = 5
 NOTE_CHARS_MAX = 1_000
 
@@ -169,3 +173,13 @@ def close_case(conn: Connection, *, tenant_id: str, case_id: str, closed_by: str
     if (found.closed_by, found.note) != (closed_by, words):
         raise CaseClosed(case_id=case_id, closed_by=found.closed_by)
     return found
+
+
+def close_open(
+    conn: Connection, tenant_id: str, kinds: Iterable[str], subject_id: str, *, closed_by: str, note: str, now: datetime
+) -> None:
+    """Close the cases of some kinds about a subject that are still open."""
+    for kind in kinds:
+        about = case_of(conn, tenant_id, kind, subject_id)
+        if about is not None and about.state == "open":
+            close_case(conn, tenant_id=tenant_id, case_id=about.case_id, closed_by=closed_by, note=note, now=now)

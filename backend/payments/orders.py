@@ -141,6 +141,8 @@ def apply_answer(
             next_at = next_question(attempts=intent.attempts, sent_at=sent_at, now=now)
             queue_repository.change(conn, tenant_id, order, next_at=next_at, answer=reason_of(answer))
         return found
+    if intent.status == "abandoned" or isinstance(found, TopUp):
+        _close_cases(conn, found, now)
     if verdict is Verdict.TAKE:
         found = replace(found, provider_ref=reference_of(answer) or found.provider_ref)
         if isinstance(found, Authorization) and now >= found.expires_at:
@@ -185,6 +187,12 @@ def check_amount(
         now=now,
     )
     return False
+
+
+def _close_cases(conn: Connection, order: Authorization | TopUp, now: datetime) -> None:
+    """Close what a person was to see to because nobody knew what became of an order."""
+    kinds, note = ("unknown_abandoned", "top_up_missing"), cases.KNOWN_AFTER_ALL
+    cases.close_open(conn, order.tenant_id, kinds, order_id(order), closed_by=cases.BY_ITSELF, note=note, now=now)
 
 
 def _close_intent(conn: Connection, order: Authorization | TopUp, answer: str, source: Source) -> None:

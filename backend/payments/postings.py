@@ -167,24 +167,30 @@ def write_off(conn: Connection, auth: Authorization, operation_id: str, amount_m
     _all_stand(ledger.execute(conn, auth.tenant_id, [request], now=now))
 
 
-def given_back(conn: Connection, auth: Authorization, operation_id: str, amount_minor: int, now: datetime) -> bool:
+def given_back(
+    conn: Connection, auth: Authorization, operation_id: str, amount_minor: int, now: datetime, settled_minor: int = 0
+) -> bool:
     """
-    Book what the provider has given back to the payer for us, once per operation; return whether it was still owed.
+    Book what the provider has given back to the payer for us, once per operation; return whether all was still owed.
 
-    What was paid another way meanwhile (by an entry of staff) is given back a second time: that goes to suspense.
+    What was paid another way meanwhile (`settled_minor`, by entries of staff) is given back a second time: that goes to
+    suspense, for what else lies in the account is owed to others.
     """
     payable = ledger.account(conn, auth.tenant_id, "refunds_payable", auth.method)
     receivable = ledger.account(conn, auth.tenant_id, "provider_receivable", auth.method)
     name, memo = f"{operation_id}.returned", "given back"
-    request = _single(auth, name, payable, receivable, amount_minor, now, memo)
-    results = ledger.execute(conn, auth.tenant_id, [request], now=now)
-    is_owed = results[0].stands
-    if not is_owed:
-        suspense = ledger.account(conn, auth.tenant_id, "suspense")
-        request = _single(auth, name, suspense, receivable, amount_minor, now, memo)
-        results = ledger.execute(conn, auth.tenant_id, [request], now=now)
-    _all_stand(results)
-    return is_owed
+    left_minor = amount_minor - min(settled_minor, amount_minor)
+    if left_minor > 0:
+        request = _single(auth, name, payable, receivable, left_minor, now, memo)
+        if not ledger.execute(conn, auth.tenant_id, [request], now=now)[0].stands:
+            left_minor = 0
+    if left_minor == amount_minor:
+        return True
+    suspense = ledger.account(conn, auth.tenant_id, "suspense")
+    name = f"{name}.twice" if left_minor > 0 else name
+    request = _single(auth, name, suspense, receivable, amount_minor - left_minor, now, memo)
+    _all_stand(ledger.execute(conn, auth.tenant_id, [request], now=now))
+    return False
 
 
 def owe_refund(conn: Connection, auth: Authorization, refund: Refund, now: datetime) -> None:

@@ -13,12 +13,12 @@ from sqlalchemy import Connection
 
 from backend.errors import Conflict
 from backend.ledger import service as ledger
-from backend.payments import cases, entry_checks, orders, people_rules, postings, queue_repository, refund_repository
+from backend.payments import cases, entry_checks, paid_otherwise, people_rules, queue_repository, refund_repository
 from backend.payments import people_repository as repository
 from backend.payments.capabilities import EXTERNAL_METHODS, MATRIX
 from backend.payments.cases import Case
 from backend.payments.steps import REFUND_SUFFIX
-from backend.payments.types import Authorization, Operation, Refund
+from backend.payments.types import Operation, Refund
 
 #: Cases of money that a provider was to give back and did not.
 _OWED_KINDS = ("refund_refused", "void_refused", "amount_differs", "unknown_abandoned")
@@ -94,13 +94,11 @@ def _askable(conn: Connection, about: Case) -> Operation | None:
 
 
 def _is_still_owed(conn: Connection, seen: Operation) -> bool:
-    """Return whether the books still owe what a step would give back; what only lets a hold go owes nothing."""
-    found = orders.find(conn, seen.tenant_id, seen.order_id)
-    is_money = isinstance(found, Authorization) and (
-        seen.kind == "refund" or (seen.kind == "void" and postings.flow_of(found) == "charge_and_refund")
-    )
-    if not is_money:
+    """Return whether the books still owe what a step would give back, and nobody paid any of it by hand."""
+    if not paid_otherwise.owes_payer(conn, seen):
         return True
+    if paid_otherwise.settled_minor(conn, seen) > 0:
+        return False
     payable = ledger.account(conn, seen.tenant_id, "refunds_payable", seen.method)
     return ledger.balances(conn, seen.tenant_id, payable).available_minor >= seen.amount_minor
 

@@ -11,15 +11,20 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping
 
+from backend.cardholders import service as cardholders
 from backend.errors import Conflict, Forbidden, NotFound
 from backend.ledger import chart
 from backend.ledger import service as ledger
 from backend.ledger.rules import Code, TransferKind, TransferRequest
-from backend.payments import cases, entry_checks, people_rules
+from backend.payments import cases, entry_checks, paid_otherwise, people_rules, steps
 from backend.payments import people_repository as repository
 from backend.payments import service as payments
 from backend.payments.people_repository import disputes, payouts
 from backend.payments.people_repository import staff_entries as table
+from backend.payments.types import Operation
+
+#: The note of a case whose money staff paid.
+_PAID_BY_HAND = "已由人工付清，账已记好。 It was paid by hand; it is booked."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ def propose(
 
     :raises backend.payments.entry_checks.StaffRoleMissing: if the one who proposes is not of finance; and the other
         refusals of `entry_checks`.
+    :raises backend.payments.paid_otherwise.NotPayable: if it takes from what is owed to payers and names no refused
+        refund (or its case) that owes so much.
     :raises EntryDiffers: if the id stands for something else.
     """
     assert kind in people_rules.LIMITS_MINOR, f"no entry is a {kind!r}"
@@ -91,7 +98,10 @@ def propose(
     entry_checks.demand_staff(conn, tenant_id, proposed_by, people_rules.PROPOSERS)
     entry_checks.check_id(entry_id)
     entry_checks.check_amount(kind, amount_minor)
+    if kind == "manual" and paid_otherwise.touches(debit_account_id, credit_account_id):
+        subject_id = paid_otherwise.operation_named(conn, tenant_id, subject_id)
     if kind == "cash_top_up":
+        cardholders.cardholder(conn, tenant_id, cardholder_id)  # nobody has no wallet
         debit_account_id = chart.account_id("cash")
         credit_account_id = chart.account_id("cardholder_wallet", cardholder_id)
     wanted = Entry(
@@ -145,6 +155,19 @@ def _check(conn: Connection, wanted: Entry) -> None:
         entry_checks.check_payout(conn, tenant_id, person, wanted.subject_id, wanted.entry_id, wanted.amount_minor)
     elif wanted.kind == "manual":
         entry_checks.check_accounts(conn, tenant_id, wanted.debit_account_id, wanted.credit_account_id)
+        if paid_otherwise.touches(wanted.debit_account_id, wanted.credit_account_id):
+            expire_due(conn, tenant_id, wanted.created_at)
+        _check_payable(conn, wanted)
+
+
+def _check_payable(conn: Connection, wanted: Entry) -> Operation | None:
+    """Return the step of a provider that an entry pays instead, if it takes from what is owed to payers."""
+    accounts = (wanted.debit_account_id, wanted.credit_account_id)
+    if wanted.kind != "manual" or not paid_otherwise.touches(*accounts):
+        return None
+    return paid_otherwise.check(
+        conn, wanted.tenant_id, wanted.entry_id, wanted.subject_id, *accounts, wanted.amount_minor
+    )
 
 
 class EntryUnknown(NotFound):
@@ -216,6 +239,7 @@ def approve(
     :raises backend.payments.entry_checks.OwnMoney: if it is the approver's own.
     :raises EntryNotOpen: if it was decided or has expired.
     :raises EntryNotCovered: if the account it takes from has not so much.
+    :raises backend.payments.paid_otherwise.NotPayable: if the refund it pays was asked for again or given meanwhile.
     """
     ledger.lock(conn, tenant_id)
     found = entry(conn, tenant_id, entry_id, now)
@@ -228,7 +252,10 @@ def approve(
         return found
     if found.state != "proposed":
         raise EntryNotOpen(entry_id=entry_id, state=found.state)
+    pays = _check_payable(conn, found)
     _decide(conn, found, "executed", approved_by, words, now)
+    if pays is not None and paid_otherwise.settled_minor(conn, pays) == pays.amount_minor:
+        steps.close_cases(conn, pays, now, note=_PAID_BY_HAND, closed_by=approved_by)
     if found.kind == "refund":
         _refund(conn, found, now)
         _conclude_dispute(conn, found, approved_by, now)

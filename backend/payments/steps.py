@@ -12,14 +12,12 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from backend.ledger import service as ledger
-from backend.payments import cases, orders, postings, queue_repository, refund_repository
+from backend.payments import cases, orders, paid_otherwise, postings, queue_repository, refund_repository
 from backend.payments.port import NOT_FOUND, Answer, Declined, Succeeded
 from backend.payments.rules import WATCH_DELAYS, Source, back_off, is_taken, reason_of, reference_of
 from backend.payments.types import Authorization, Operation, TopUp
 
 REFUND_SUFFIX = ".refund"
-#: The note of a case that nobody has to see to any more.
-_DONE_AFTER_ALL = "渠道后来办成了，账已记好。 The provider has done it after all; it is booked."
 _REFUSALS = {"capture": "capture_refused", "refund": "refund_refused", "void": "void_refused", "undo": "void_refused"}
 
 
@@ -58,7 +56,7 @@ def _succeed(
         if answer.status != "absent":
             orders.mark_late(conn, found, source.value, now)
         _settle(conn, seen, "done", answer, source)
-        _close_cases(conn, seen, now)
+        close_cases(conn, seen, now)
         return
     assert isinstance(found, Authorization), "only authorizations are captured, voided and refunded"
     gives_back = seen.kind == "refund" or (seen.kind == "void" and postings.flow_of(found) == "charge_and_refund")
@@ -68,29 +66,28 @@ def _succeed(
     if (gives_back or seen.kind == "capture") and not _is_right_amount(conn, seen, found, answer, source, now):
         return
     if gives_back:
-        if not postings.given_back(conn, found, seen.operation_id, seen.amount_minor, now):
+        settled_minor = paid_otherwise.settled_minor(conn, seen)
+        if not postings.given_back(conn, found, seen.operation_id, seen.amount_minor, now, settled_minor):
             open_case(conn, seen, found, "amount_differs", "not_owed", now)
         _mark_refund(conn, seen, "done")
     if seen.kind == "capture" and reference_of(answer):
         # From here on the order is what was captured: refunds are about that, not about the hold.
         orders.save(conn, replace(found, provider_ref=reference_of(answer)))
     _settle(conn, seen, "done", answer, source)
-    _close_cases(conn, seen, now)
+    close_cases(conn, seen, now)
 
 
-def _close_cases(conn: Connection, seen: Operation, now: datetime) -> None:
-    """Close what a person was to see to because of a step that is now done."""
-    for kind in (_REFUSALS[seen.kind], "unknown_abandoned"):
-        about = cases.case_of(conn, seen.tenant_id, kind, seen.operation_id)
-        if about is not None and about.state == "open":
-            cases.close_case(
-                conn,
-                tenant_id=seen.tenant_id,
-                case_id=about.case_id,
-                closed_by=cases.BY_ITSELF,
-                note=_DONE_AFTER_ALL,
-                now=now,
-            )
+def close_cases(
+    conn: Connection,
+    seen: Operation,
+    now: datetime,
+    *,
+    note: str = cases.DONE_AFTER_ALL,
+    closed_by: str = cases.BY_ITSELF,
+) -> None:
+    """Close what a person was to see to because of a step that is now done, or paid by hand."""
+    kinds = (_REFUSALS[seen.kind], "unknown_abandoned")
+    cases.close_open(conn, seen.tenant_id, kinds, seen.operation_id, closed_by=closed_by, note=note, now=now)
 
 
 def _is_right_amount(

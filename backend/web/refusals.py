@@ -200,6 +200,7 @@ WORDS: dict[str, Words] = {
     "entry_differs": Words("这个编号已用于另一笔申请，没有重复记账。", "请刷新页面后重新填写。", "This id stands for another entry; nothing was booked twice.", "Reload the page and fill it in again."),
     "entry_amount_refused": Words("金额须在 {minimum_minor} 与 {maximum_minor} 之间。", "请修改金额。", "The amount must lie between {minimum_minor} and {maximum_minor}.", "Change the amount."),
     "entry_account_refused": Words("账户“{account_id}”不可用。", "请填写本校科目表中的两个不同账户。", "The account “{account_id}” cannot be used.", "Name two different accounts of this school's chart."),
+    "not_payable": Words("这笔应退款不能这样付。", "请填写被拒退款的待办编号；金额不能超过它还欠的数。若已再请渠道办理或已办成，请驳回。", "Money owed to a payer cannot be paid like this.", "Name the case of the refused refund, and no more than it still owes. If its provider was asked again or has done it, reject this."),
     "entry_not_covered": Words("付出账户余额不足，没有动账。", "请核对金额和账户后驳回并重新发起。", "The account it takes from has not so much; nothing moved.", "Check amount and account, reject it and propose again."),
     "own_money": Words("不能经手自己的钱。", "请由另外两位同事发起和复核。", "Nobody moves their own money as staff.", "Have two colleagues propose and approve it."),
     "not_refundable": Words("最多还能退 {left_minor}。", "请修改金额，或查看已有的退款和待审批申请。", "At most {left_minor} can still be given back.", "Change the amount, or look at the refunds and proposals there are."),

@@ -93,7 +93,7 @@ class TestPropose:
             ("operator_loss", "cardholder_wallet/ch_ann", True),
             ("opening_equity", "subsidy_fund/school", True),
             ("subsidy_fund/school", "subsidy_fund/ch_ann", True),
-            ("refunds_payable/unionpay", "cash", True),
+            ("refunds_payable/payout", "suspense", True),
             ("suspense", "provider_receivable/alipay", True),
             ("cash", "cash", False),
             ("cash", "cardholder_wallet", False),
@@ -343,3 +343,11 @@ class TestExpireDue:
         assert again == []
         assert office.entry("en_2").state == "proposed"
         assert _refused(lambda: office.approve("en_1")) == "entry_not_open"
+
+
+class TestNobody:
+    @pytest.mark.parametrize("kind", ["cash_top_up", "refund", "payout"])
+    @pytest.mark.parametrize("cardholder_id", ["", "ch_nobody", "ch_ann/1"])
+    def test_has_no_money_to_move(self, office: Office, kind: str, cardholder_id: str) -> None:
+        assert _refused(lambda: office.propose(kind=kind, cardholder_id=cardholder_id)) == "cardholder_unknown"
+        assert _refused(office.entry) == "entry_unknown"
