@@ -98,7 +98,7 @@ def _days_wanted(conn: Connection, tenant_id: str, method: str, zone: ZoneInfo, 
     last = local.date() - timedelta(days=1 if local.time() >= FETCH_FROM else 2)
     first = max(first_sent_at.astimezone(zone).date(), last - timedelta(days=FETCH_DAYS - 1))
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    there = set(statements.days(conn, tenant_id, method))
+    there = set(statements.whole_days(conn, tenant_id, method))
     return [day for day in days if day not in there]
 
 
@@ -123,7 +123,9 @@ class _Settler:
     def __init__(self, conn: Connection, tenant_id: str, method: str, now: datetime) -> None:
         self._conn, self._tenant_id, self._method, self._now = conn, tenant_id, method, now
         self._zone = tenants.get(conn, tenant_id).time_zone
-        self._days = set(statements.days(conn, tenant_id, method))
+        self._days = statements.days(conn, tenant_id, method)
+        #: what is not in these days' files was not done
+        self._whole_days = set(statements.whole_days(conn, tenant_id, method))
         #: what a file lists and the provider has not done yet, or could not do
         self._under_way: set[str] = set()
 
@@ -212,7 +214,7 @@ class _Settler:
         first = seen.sent_at.astimezone(self._zone).date()
         last = last_at.astimezone(self._zone).date() + timedelta(days=1)
         needed = {first + timedelta(days=number) for number in range((last - first).days + 1)}
-        return Declined(ABSENT) if needed <= self._days else None
+        return Declined(ABSENT) if needed <= self._whole_days else None
 
 
 def _sum(lines: Sequence[StatementLine], kinds: tuple[str, ...]) -> int:

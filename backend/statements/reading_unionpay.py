@@ -3,7 +3,8 @@ Reads UnionPay's ZM (payments) and ZME (adjustments) files.
 
 They carry no totals. What vouches for a row is the row: what is settled must be the amount less the fee, the net what
 is settled, and the type must agree with whether an original transaction is named. Where no money moves (holds and
-releases) nothing vouches for the amount. A ZIP adds a checksum over all.
+releases) nothing vouches for the amount. A ZIP or GZIP adds a checksum over all; a plain file may have lost rows and
+look right, so its layout is marked as unvouched, and an empty one is refused.
 """
 
 import re
@@ -25,7 +26,10 @@ _ZM_FIELDS = (
 _ZME_FIELDS = ("code", "trace", "time", "amount", "original_trace", "original_time", "fee", "settled", "merchant")
 _VERSIONS = {"ZM": fixed_width(_DATA, "zm", _ZM_FIELDS), "ZME": fixed_width(_DATA, "zme", _ZME_FIELDS)}
 _MEMBER_NAME = re.compile(_DATA["member_name"])
+#: Behind the layout's name of a file that may be cut off.
+UNVOUCHED = "+unvouched"
 _FEE_E5_PER_FEN = 1_000
+_PACKED = (b"PK", b"\x1f\x8b")
 _NOTHING = b" " * 21
 
 
@@ -74,7 +78,12 @@ def read(name: str, data: bytes, day: date, merchant_no: str) -> Reading:
     files = [_open(kind, part, day, merchant_no) for kind in ("ZM", "ZME") for part in found[kind]]
     for file in files:
         file.merchant_no = merchant_no = file.merchant_no or merchant_no
-    return Reading("+".join(file.version.name for file in files), merchant_no, _numbered(files))
+    layout = "+".join(file.version.name for file in files)
+    if data[:2] not in _PACKED:
+        if not data:
+            raise StatementRefused("container", "an empty file says nothing unless it is packed", file=name)
+        layout += UNVOUCHED
+    return Reading(layout, merchant_no, _numbered(files))
 
 
 def _check_name(part: Part, match: re.Match[str], day: date, merchant_no: str) -> str:

@@ -82,6 +82,17 @@ def days(conn: Connection, tenant_id: str, method: str) -> list[date]:
     return list(conn.execute(query).scalars())
 
 
+def layouts_in_force(conn: Connection, tenant_id: str, method: str) -> list[tuple[date, str]]:
+    """Return the days that have a file with the layout of the one in force, oldest first."""
+    query = (
+        select(statement_files.c.day, statement_files.c.layout)
+        .where(statement_files.c.tenant_id == tenant_id, statement_files.c.method == method)
+        .where(statement_files.c.replaced_at.is_(None))
+        .order_by(statement_files.c.day)
+    )
+    return [(row.day, row.layout) for row in conn.execute(query)]
+
+
 def add_file(conn: Connection, file: StatementFile) -> None:
     """Insert a file."""
     values = asdict(file)

@@ -152,6 +152,19 @@ def days(conn: Connection, tenant_id: str, method: str) -> list[date]:
     return repository.days(conn, tenant_id, method)
 
 
+def whole_days(conn: Connection, tenant_id: str, method: str) -> list[date]:
+    """
+    Return the days whose file in force is surely whole, oldest first: what is not in it was not done.
+
+    A file that carries no totals may be cut between two rows and look right; only its packing vouches that it is whole.
+    """
+    return [
+        day
+        for day, layout in repository.layouts_in_force(conn, tenant_id, method)
+        if not layout.endswith(reading_unionpay.UNVOUCHED)
+    ]
+
+
 def files(conn: Connection, tenant_id: str) -> list[StatementFile]:
     """Return the imported files, newest day first, replaced ones included."""
     return repository.files(conn, tenant_id)

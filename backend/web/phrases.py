@@ -62,6 +62,7 @@ FILES: dict[str, str] = {
     "the file is cut off or damaged ({}); download it again": "文件残缺或损坏（{}），请重新下载",
     "the file is larger than {} bytes": "文件大于 {} 字节",
     "the ZIP file is packed in a way no provider packs": "压缩方式不是渠道会用的",
+    "an empty file says nothing unless it is packed": "空文件不能说明什么，除非是渠道打包的",
     "the ZIP file holds more than any statement does": "压缩文件里的内容多于任何对账单",
     "the line does not end": "这一行没有结束",
     "the file unpacks to more than {} bytes": "文件解压后大于 {} 字节",

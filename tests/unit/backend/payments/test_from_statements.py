@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 from backend.payments import cases, orders, service
 from backend.payments.order_numbers import order_no
 from backend.payments.service import State, TopUpState
-from backend.statements.service import days
+from backend.statements.service import days, import_file
 from backend.tenants import service as tenants
 from tests.factories import NOW
 from tests.fakes.provider import Row
 from tests.unit.backend.payments.books import ZONE, assert_settled, balance, import_days
 from tests.unit.backend.payments.conftest import World
-from tests.unit.backend.statements.writing import UNIONPAY_MERCHANT, Said, unionpay_zip
+from tests.unit.backend.statements.writing import UNIONPAY_MERCHANT, Said, unionpay_zip, zm
 
 TODAY = NOW.astimezone(ZONE).date()
 TOMORROW = TODAY + timedelta(days=1)
@@ -75,6 +75,21 @@ class TestResolveFromStatements:
         assert read(world) == 1
         assert state(world) is TopUpState.DECLINED
         assert balance(world.db, "provider_receivable/unionpay") == 0
+
+    def test_no_row_in_a_file_that_may_be_cut_off_says_nothing(self, world: World) -> None:
+        top_up(world, "lost_request")
+        import_days(world.db, world.provider, [TODAY])
+        noon = datetime.combine(TOMORROW, time(12))
+        rows = [Said("payment", "order00001", "", "1" * 21, 350, 0, noon, "01")]
+        moment = datetime.combine(TOMORROW + timedelta(days=1), time(12), ZONE)
+        for data, settled, after in (
+            (zm(rows), 0, TopUpState.CHECKING),
+            (unionpay_zip(rows, day=TOMORROW), 1, TopUpState.DECLINED),
+        ):
+            with world.db.write() as conn:
+                import_file(conn, tenant_id="gxu", method="unionpay", day=TOMORROW, name="x", data=data, now=moment)
+            assert read(world) == settled
+            assert state(world) is after
 
     def test_a_row_of_the_next_day_counts(self, world: World) -> None:
         top_up(world, "late_request")

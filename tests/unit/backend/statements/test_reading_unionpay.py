@@ -1,5 +1,6 @@
 """ZM and ZME files, each written here byte by byte."""
 
+import gzip
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -37,7 +38,7 @@ class TestRead:
         reading = reading_unionpay.read("x", zm(UNIONPAY, fields=fields, newline=newline), DAY, "")
 
         assert said(list(reading.rows)) == expected(UNIONPAY)
-        assert (reading.layout, reading.merchant_no) == (f"unionpay-zm-{fields}", UNIONPAY_MERCHANT)
+        assert (reading.layout, reading.merchant_no) == (f"unionpay-zm-{fields}+unvouched", UNIONPAY_MERCHANT)
 
     def test_returns_rows_of_the_layout_without_orders_originals(self) -> None:
         lines = [zm_line(row, fields=41) for row in UNIONPAY]
@@ -45,7 +46,7 @@ class TestRead:
 
         reading = reading_unionpay.read("x", b"\n".join(lines), DAY, "")
 
-        assert reading.layout == "unionpay-zm-41"
+        assert reading.layout == "unionpay-zm-41+unvouched"
         assert said(list(reading.rows)) == expected(
             [replace(row, order_no="") if row.status not in ("01", "02") else row for row in UNIONPAY]
         )
@@ -61,9 +62,16 @@ class TestRead:
 
         assert [row.amount_minor for row in read("unionpay", data)] == [-350, 40]
 
-    @pytest.mark.parametrize("data", [b"", writing.unionpay_zip([])])
+    @pytest.mark.parametrize("data", [gzip.compress(b"", mtime=0), writing.unionpay_zip([])])
     def test_a_day_without_business_is_empty(self, data: bytes) -> None:
         assert read("unionpay", data) == []
+
+    def test_nothing_is_no_file_unless_it_is_packed(self) -> None:
+        assert _refused(b"")["cause"] == "container"
+
+    @pytest.mark.parametrize("data", [gzip.compress(zm(UNIONPAY), mtime=0), writing.unionpay_zip(UNIONPAY)])
+    def test_packing_vouches_for_all_rows(self, data: bytes) -> None:
+        assert "unvouched" not in reading_unionpay.read("x", data, DAY, "").layout
 
     @pytest.mark.parametrize(
         "name",

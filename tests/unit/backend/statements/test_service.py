@@ -304,6 +304,25 @@ class TestUnmatched:
         assert [line.line_number for line in lines] == [6, 7, 8]
 
 
+class TestWholeDays:
+    @pytest.mark.parametrize("rows", [UNIONPAY, UNIONPAY[:-1]])
+    def test_a_plain_file_without_totals_may_have_lost_rows(self, database: Database, rows: list[Said]) -> None:
+        _import(database, zm(rows), method="unionpay")
+        with database.read() as conn:
+            assert service.days(conn, "gxu", "unionpay") == [DAY]
+            assert service.whole_days(conn, "gxu", "unionpay") == []
+        _import(database, unionpay_zip(UNIONPAY), method="unionpay", now=LATER)
+        with database.read() as conn:
+            assert service.whole_days(conn, "gxu", "unionpay") == [DAY]
+        assert len(_stored(database, "unionpay")) == len(UNIONPAY)
+
+    @pytest.mark.parametrize("method", ["alipay", "wechat"])
+    def test_totals_vouch_for_a_plain_file(self, database: Database, method: str) -> None:
+        _import(database, PLAIN[method](ROWS[method]), method=method)
+        with database.read() as conn:
+            assert service.whole_days(conn, "gxu", method) == [DAY]
+
+
 class TestDays:
     def test_lists_days_once_oldest_first(self, database: Database) -> None:
         days = [DAY, DAY - timedelta(days=1)]
