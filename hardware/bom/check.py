@@ -45,7 +45,7 @@ _NEEDED = {
     "PS": ("supply", "current"),
     **dict.fromkeys(("Q", "F", "J", "JP", "X", "XA", "XB", "XT", "V", "SW", "P"), ("voltage", "current")),
 }  # fmt: skip
-_ANY = ("U", "D", "BZ", "SP", "RD")
+_ANY = ("D", "BZ", "SP", "RD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,9 @@ def _there(line: Line) -> list[str]:
     for ref in line.refs:
         kind = ref.rstrip("0123456789")
         found += [f"{ref} must have its {name} figures" for name in _NEEDED.get(kind, ()) if name not in begun]
-        if kind in _ANY and not begun:
+        if kind == "U" and not begun & {"voltage", "supply"}:
+            found.append(f"{ref} must have its voltage or its supply figures")
+        elif kind in _ANY and not begun:
             found.append(f"{ref} must have a voltage, a current or a supply range")
     return found
 

@@ -91,7 +91,9 @@ class TestComplaints:
             ("Q1", ("voltage_max_v", "voltage_need_v"), "Q1 must have its voltage figures"),
             ("F1", ("current_max_a", "current_need_a"), "F1 must have its current figures"),
             ("U3", ("supply_v",), "supply: supply_min_v, supply_max_v, supply_v belong together"),
-            ("U3", ("supply_min_v", "supply_max_v", "supply_v"), "U3 must have a voltage, a current or a supply"),
+            ("U3", ("supply_min_v", "supply_max_v", "supply_v"), "U3 must have its voltage or its supply"),
+            ("U1", ("voltage_max_v", "voltage_need_v"), "U1 must have its voltage or its supply"),
+            ("D8", ("current_max_a", "current_need_a"), "D8 must have a voltage, a current or a supply"),
         ],
     )
     def test_miss_blank_figures(self, ref: str, gone: tuple[str, ...], word: str) -> None:
