@@ -351,3 +351,18 @@ class TestNobody:
     def test_has_no_money_to_move(self, office: Office, kind: str, cardholder_id: str) -> None:
         assert _refused(lambda: office.propose(kind=kind, cardholder_id=cardholder_id)) == "cardholder_unknown"
         assert _refused(office.entry) == "entry_unknown"
+
+
+class TestSecondPayout:
+    def test_is_refused_while_the_first_entry_pays_it(self, office: Office) -> None:
+        office.give("wallet", 1_000)
+        payout = office.payout()
+        second = {
+            "kind": "payout",
+            "subject_id": payout.payout_id,
+            "amount_minor": payout.amount_minor,
+            "debit_account_id": "refunds_payable/payout",
+            "credit_account_id": "cash",
+        }
+
+        assert _refused(lambda: office.propose("en_other", **second)) == "payout_not_waiting"
