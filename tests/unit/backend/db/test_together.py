@@ -337,24 +337,31 @@ class TestEndedThread:
         class Interrupted(BaseException):
             pass
 
+        told = threading.Event()
+
         def interrupt(_number: int, _frame: FrameType | None) -> None:
-            raise Interrupted
+            if not told.is_set():
+                told.set()
+                raise Interrupted
 
         def when_it_waits() -> None:
             queue = busy.db._queues._waiting[KEY]
             pause = threading.Event()
             while not queue:
                 pause.wait(0.001)
-            signal.pthread_kill(waiting, signal.SIGUSR1)
+            while not told.is_set():  # a signal just before a thread goes to sleep does not wake it
+                signal.pthread_kill(waiting, signal.SIGUSR1)
+                pause.wait(0.01)
 
         waiting = threading.get_ident()
         assert waiting == threading.main_thread().ident, "signals reach the main thread"
         before = signal.signal(signal.SIGUSR1, interrupt)
         try:
             with busy.holding(work=writes("a")) as first:
-                busy.pool.submit(when_it_waits)
+                signaling = busy.pool.submit(when_it_waits)
                 with pytest.raises(Interrupted):
                     busy.db.together(KEY, writes("withdrawn"), begin=nothing)
+                signaling.result(PATIENCE_S)
                 later = busy.queue(writes("later"))
         finally:
             signal.signal(signal.SIGUSR1, before)
