@@ -49,7 +49,7 @@ from backend.payments.refunding import (
 )
 from backend.payments.resolution import AskedJustNow, ask_now, resolve_due
 from backend.payments.top_ups import ReportTooEarly, find_top_up, question, report_missing, top_up, top_ups
-from backend.payments.turns import all_in_turn, in_turn
+from backend.payments.turns import in_turn
 from backend.payments.types import Ack, Authorization, Operation, Part, Refund, State, TopUp, TopUpState
 from backend.payments.wallets import (
     Purse,
@@ -94,7 +94,6 @@ __all__ = [
     "TopUpState",
     "TransferDiffers",
     "Wallet",
-    "all_in_turn",
     "ask_now",
     "authorization",
     "bind_payer",

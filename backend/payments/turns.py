@@ -1,6 +1,6 @@
 """The tenant's turn, taken together: what arrives at the same time for one school is done in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -25,8 +25,3 @@ def _begin(tenant_id: str) -> Callable[[Connection], None]:
 def in_turn(db: Database, tenant_id: str, work: Callable[[Connection], T]) -> T:
     """Return what work returns, done once in the tenant's turn together with what others wait to do in it."""
     return db.together(tenant_id, work, begin=_begin(tenant_id))
-
-
-def all_in_turn(db: Database, tenant_id: str, works: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:
-    """Return for each work, in order, what it returns or the exception it ended with."""
-    return db.all_together(tenant_id, works, begin=_begin(tenant_id))

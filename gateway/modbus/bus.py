@@ -1,5 +1,5 @@
 """
-One line: reads and writes that wait for their turn, one request in flight.
+One line: reads and writes that wait for their turn, one request in flight unless a TCP line allows more.
 
 Modbus TCP is spoken by `gateway.modbus.tcp`, everything serial by `gateway.modbus.library`; `gateway.modbus.requests`
 says who goes first and who is left alone.

@@ -29,7 +29,7 @@ SCHEMA = (
 )
 _JOURNAL = "journal"
 _HEAD = "journal_head"
-#: what is remembered beside the journal: table, its columns, what the last of them must be
+#: what is remembered beside the journal: table, the column with its name, what its body must be
 _BODIES: tuple[tuple[str, str, type], ...] = (
     ("devices", "device_id", DeviceMemory),
     ("sessions", "water_session_id", SessionMemory),
