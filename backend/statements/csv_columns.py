@@ -1,9 +1,10 @@
-"""What the two comma-separated layouts share: columns by name, and a place to say what is wrong with one."""
+"""What the comma-separated layouts share: columns by name, and a place to say what is wrong with one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 
-from backend.statements.rules import parse_number, parse_yuan
+from backend.statements.rules import china_moment, parse_number, parse_yuan
 from backend.statements.types import Cause, StatementRefused
 
 
@@ -55,3 +56,13 @@ class Columns:
             return raw.decode(encoding)
         except UnicodeDecodeError as error:
             raise self.refusal("text", f"{raw!r} is not {encoding}", line, name) from error
+
+    def moment(self, values: Sequence[bytes], name: str, day: date, line: int) -> datetime:
+        """Return the moment of a day that a value YYYY-MM-DD hh:mm:ss names."""
+        text = values[self.places[name]]
+        moment = china_moment(day, text[11:])
+        if moment is None or text[10:11] != b" ":
+            raise self.refusal("date", f"{text!r} is not a time YYYY-MM-DD hh:mm:ss", line, name)
+        if text[:10] != day.isoformat().encode():
+            raise self.refusal("day", f"{text!r} is not on {day}", line, name)
+        return moment

@@ -7,12 +7,12 @@ counts, amounts and discounts; fees have no total here, only the ZIP's checksum.
 
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from backend.statements.containers import Part, lines, parts
 from backend.statements.csv_columns import Columns
 from backend.statements.layouts import load
-from backend.statements.rules import Reading, china_moment, parse_yuan
+from backend.statements.rules import Reading, parse_yuan
 from backend.statements.types import Kind, Row, StatementRefused
 
 _DATA = load("alipay_detail")
@@ -133,18 +133,9 @@ class _Detail:
             columns.number(values, "支付宝交易号", number),
             received,
             -fee_minor * _FEE_E5_PER_FEN,
-            self._moment(values, number),
+            columns.moment(values, "完成时间", self.day, number),
             word,
         )
-
-    def _moment(self, values: list[bytes], number: int) -> datetime:
-        text = values[self.columns.places["完成时间"]]
-        moment = china_moment(self.day, text[11:])
-        if moment is None or text[10:11] != b" ":
-            raise self.columns.refusal("date", f"{text!r} is not a time YYYY-MM-DD hh:mm:ss", number, "完成时间")
-        if text[:10] != self.day.isoformat().encode():
-            raise self.columns.refusal("day", f"{text!r} is not on {self.day}", number, "完成时间")
-        return moment
 
     def _finish(self, number: int) -> None:
         """Check the totals; without a line for refunds the one for payments must hold all."""

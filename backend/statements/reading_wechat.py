@@ -1,12 +1,12 @@
 """Reads WeChat Pay's trade bill, plain or GZIP."""
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 
 from backend.statements.containers import lines, parts
 from backend.statements.csv_columns import Columns
 from backend.statements.layouts import load
-from backend.statements.rules import Reading, china_moment
+from backend.statements.rules import Reading
 from backend.statements.types import Kind, Row, StatementRefused
 
 _DATA = load("wechat_tradebill")
@@ -114,18 +114,9 @@ class _Bill:
             columns.number(values, "微信订单号" if is_payment else "微信退款单号", number),
             settled if is_payment else -settled,
             amounts["手续费"],
-            self._moment(values, number),
+            columns.moment(values, "交易时间", self.day, number),
             self._status(values, number, is_payment=is_payment),
         )
-
-    def _moment(self, values: list[bytes], number: int) -> datetime:
-        text = values[self.columns.places["交易时间"]]
-        moment = china_moment(self.day, text[11:])
-        if moment is None or text[10:11] != b" ":
-            raise self.columns.refusal("date", f"{text!r} is not a time YYYY-MM-DD hh:mm:ss", number, "交易时间")
-        if text[:10] != self.day.isoformat().encode():
-            raise self.columns.refusal("day", f"{text!r} is not on {self.day}", number, "交易时间")
-        return moment
 
     def _status(self, values: list[bytes], number: int, *, is_payment: bool) -> str:
         if is_payment:

@@ -440,7 +440,10 @@ def _refused_import(school: School, file: Path, day: date) -> str:
     """Return what an operator is told who imports a statement."""
     program = str(Path(sys.executable).parent / "campustap")
     done = subprocess.run(
-        [program, "statement", "import", "unionpay", str(file), "--tenant", TENANT_ID, "--day", day.isoformat()],
+        [
+            *(program, "statement", "import", "unionpay", str(file)),
+            *("--tenant", TENANT_ID, "--day", day.isoformat(), "--by", "finance"),
+        ],
         env=school.stack.parts["worker"].environment,
         capture_output=True,
         text=True,
