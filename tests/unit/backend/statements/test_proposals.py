@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.db import Database
@@ -12,7 +12,7 @@ from backend.statements.models import proposed_files
 from backend.statements.proposals import ProposedFile
 from backend.statements.types import StatementFile, StatementRefused
 from tests.unit.backend.statements.samples import PACKED, ROWS
-from tests.unit.backend.statements.writing import DAY
+from tests.unit.backend.statements.writing import DAY, WECHAT_MERCHANT, wechat
 
 TENANT = "gxu"
 NOW = datetime(2026, 12, 1, 4, tzinfo=UTC)
@@ -81,6 +81,18 @@ class TestBring:
         assert bring(database) == bring(database, by="ch_boss")
         assert stored(database) == (0, 1)
 
+    def test_waits_for_each_day_and_method_of_its_own(self, database: Database) -> None:
+        nothing = wechat([])  # names neither day nor merchant: the same bytes every day
+        one, before = bring(database, nothing), bring(database, nothing, count=1)
+        with database.write() as conn:
+            conn.execute(update(proposed_files).values(method="alipay"))
+
+        again = bring(database, nothing)
+
+        assert len({one.proposal_id, before.proposal_id, again.proposal_id}) == 3
+        assert (one.day, before.day, again.method) == (DAY, DAY - timedelta(days=1), "wechat")
+        assert bring(database, nothing) == again
+
     def test_is_known_when_it_was_imported(self, database: Database) -> None:
         approve(database, bring(database))
 
@@ -116,6 +128,23 @@ class TestApprove:
         with database.read() as conn:
             decided = proposals.find(conn, TENANT, one.proposal_id)
         assert (decided.state, decided.decided_by, decided.decided_at) == ("imported", "ch_boss", NOW)
+
+    def test_reads_it_for_the_merchant_it_was_brought_for(self, database: Database) -> None:
+        with database.write() as conn:
+            one = proposals.bring(
+                conn,
+                tenant_id=TENANT,
+                method="wechat",
+                day=DAY,
+                name="bill.csv",
+                data=wechat([]),
+                brought_by="ch_fin",
+                now=NOW,
+                merchant_no=WECHAT_MERCHANT,
+            )
+        assert isinstance(one, ProposedFile)
+
+        assert (one.merchant_no, approve(database, one).merchant_no) == (WECHAT_MERCHANT, WECHAT_MERCHANT)
 
     def test_is_for_a_second_person(self, database: Database) -> None:
         one = bring(database)

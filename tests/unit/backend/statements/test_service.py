@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -13,7 +14,7 @@ from backend.db import Database
 from backend.statements import service
 from backend.statements.models import statement_files, statement_lines
 from backend.statements.types import KindSum, StatementFile, StatementRefused
-from tests.unit.backend.statements.samples import ADJUSTMENTS, PACKED, PLAIN, ROWS, UNIONPAY, WECHAT, expected
+from tests.unit.backend.statements.samples import ADJUSTMENTS, PACKED, PLAIN, ROWS, UNIONPAY, WECHAT, at, expected
 from tests.unit.backend.statements.writing import (
     ALIPAY_SELLER,
     DAY,
@@ -63,6 +64,11 @@ def _stored(db: Database, method: str = "wechat", tenant_id: str = "gxu") -> lis
             )
             for line in service.unmatched(conn, tenant_id, method, DAY, ())
         ]
+
+
+def _lines_above(method: str) -> int:
+    """Return how many lines stand above a plain file's rows."""
+    return {"unionpay": 0, "wechat": 1, "alipay": 5}[method]
 
 
 def _counts(db: Database) -> tuple[int, int]:
@@ -181,6 +187,19 @@ class TestImportFile:
             _import(database, data, method=method)
 
         assert refused.value.details["cause"] == "duplicate"
+        assert _counts(database) == (0, 0)
+
+    @pytest.mark.parametrize("change", [{"amount_minor": 351}, {"wall": at("11:11:11")}, {"fee_e5": 1_000}])
+    @pytest.mark.parametrize("method", sorted(ROWS))
+    def test_a_row_listed_twice_that_says_something_else_is_refused(
+        self, database: Database, method: str, change: dict[str, Any]
+    ) -> None:
+        with pytest.raises(StatementRefused) as refused:
+            _import(database, PLAIN[method]([*ROWS[method], replace(ROWS[method][0], **change)]), method=method)
+
+        first, last = ROWS[method][0], _lines_above(method) + len(ROWS[method]) + 1
+        assert refused.value.details["cause"] == "duplicate"
+        assert (refused.value.details["line"], first.order_no in str(refused.value)) == (last, True)
         assert _counts(database) == (0, 0)
 
     def test_an_order_paid_twice_is_two_rows(self, database: Database) -> None:
