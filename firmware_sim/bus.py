@@ -116,7 +116,11 @@ class LineServer:
                     listener.broadcast(*write)
             return None
         unit = self._line.unit(unit_id)
-        return None if unit is None else answer(unit, pdu, now_ms)
+        if unit is None:
+            return None
+        own = getattr(unit, "refuse_or_obey", None)
+        said: bytes | None = None if own is None else own(pdu, now_ms)
+        return answer(unit, pdu, now_ms) if said is None else said
 
     def bad_frame(self) -> None:
         """Let every unit note that a frame on the line was damaged."""

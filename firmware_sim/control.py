@@ -14,6 +14,8 @@ from firmware_sim.mailbox import CODE, UID
 from firmware_sim.world import ControlRefused, World
 
 LINE_BYTES_MAX = 64 * 1024
+#: questions change nothing
+_NO_STEPS = ("state",)
 
 
 def handle(world: World, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,13 +134,21 @@ class ControlServer:
             self._writers.discard(writer)
             writer.close()
 
+    def _note(self, request: Mapping[str, Any]) -> None:
+        where = request.get("device") or request.get("line") or ""
+        given = {name: value for name, value in request.items() if name not in ("do", "device", "line")}
+        self._world.on_step(str(request["do"]), str(where), {"given": given})
+
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
             if not isinstance(request, dict):
                 raise ControlRefused("a request is a JSON object")
             self._catch_up()
-            return {"ok": True, **handle(self._world, request)}
+            answer = {"ok": True, **handle(self._world, request)}
+            if request["do"] not in _NO_STEPS:
+                self._note(request)
+            return answer
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             return {"ok": False, "error": f"not JSON: {error}"}
         except ControlRefused as refusal:

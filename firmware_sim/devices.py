@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from firmware_sim.event_log import unpack
 from firmware_sim.nvm import FileNvm, NonVolatile
 from firmware_sim.station import SiteLine
 from firmware_sim.timing import Timing
+from firmware_sim.water_outlet import WaterOutlet
 from firmware_sim.world import TICK_MS, World
+from firmware_sim.world_log import WorldLog, nobody
 from hardware.points import load
 
 
@@ -35,6 +38,8 @@ class Options:
     rtu: bool = False
     #: let bytes take their time on every line, at the plan's baud rate
     timed: bool = False
+    #: everything that happens, one JSON a line
+    step_log: Path | None = None
 
 
 class Site:
@@ -44,12 +49,14 @@ class Site:
         self._plan = plan
         self._options = options
         self._ends = EndFile(options.device_log, load("chw.hwo1").enums["close_reason"])
+        self._steps = None if options.step_log is None else WorldLog(options.step_log)
         self.world = World(
             plan,
             open_nvm=self._open_nvm,
             now_ms=_monotonic_ms(),
             unix_offset_ms=time.time_ns() // 1_000_000 - _monotonic_ms(),
             on_entry=self._ends.write,
+            on_step=nobody if self._steps is None else self._steps.write,
         )
         self._write_missed_ends()
         self._servers: list[LineServer] = []
@@ -65,7 +72,7 @@ class Site:
     def _write_missed_ends(self) -> None:
         for station in self.world.stations.values():
             device = station.device
-            if device is None or station.fixture < 0:
+            if not isinstance(device, WaterOutlet):
                 continue
             for sequence in sorted(device.log.records):
                 record = unpack(device.log.records[sequence])
@@ -93,7 +100,11 @@ class Site:
                 if "terminal" in line:
                     self.terminals[line["line_id"]] = server.open_terminal(Path(line["terminal"]))
                 self.world.noise_doors[line["line_id"]] = server.set_noise
+                server.wire.on_mishap = partial(self._mishap, line["line_id"])
         self.control_port = await self._control.start(self._options.control_port)
+
+    def _mishap(self, line_id: str, kind: str, unit_id: int) -> None:
+        self.world.on_step(f"line_{kind}", line_id, {"unit": unit_id})
 
     def _server(self, line: Mapping[str, Any], units: SiteLine) -> LineServer:
         timing = None
@@ -120,6 +131,8 @@ class Site:
         await self._control.stop()
         self.world.shut_down()
         self._ends.close()
+        if self._steps is not None:
+            self._steps.close()
 
 
 def _monotonic_ms() -> int:
@@ -154,6 +167,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--state", type=Path, required=True, help="folder for the devices' non-volatile memory")
     parser.add_argument("--control", type=port_number, required=True, metavar="PORT", help="control port on 127.0.0.1")
     parser.add_argument("--device-log", type=Path, required=True, metavar="FILE", help="END records, one JSON a line")
+    parser.add_argument("--steps", type=Path, metavar="FILE", help="write everything that happens here")
     parser.add_argument("--rtu", action="store_true", help="speak RTU frames inside TCP on every line")
     parser.add_argument("--timed", action="store_true", help="let every byte take its time, at each line's baud rate")
     parser.set_defaults(run=run)
@@ -168,6 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
         device_log=arguments.device_log,
         rtu=arguments.rtu,
         timed=arguments.timed,
+        step_log=arguments.steps,
     )
     try:
         plan = plan_from(options.plan, "gateways", "devices")

@@ -204,9 +204,12 @@ class CardReader(MapDevice):
     """
 
     LOOK_MS = 250
+    #: how long a hand holds a card there
+    HELD_MS = 1_500
 
     def __init__(self, register_map: RegisterMap, *, now_ms: int = 0, k_factor_pulses_per_m3: int = 0) -> None:
         self._card = bytes(4)
+        self._held_until_ms: int | None = None
         self._looks_at_ms: int | None = None
         super().__init__(register_map, now_ms=now_ms, k_factor_pulses_per_m3=k_factor_pulses_per_m3)
 
@@ -215,6 +218,11 @@ class CardReader(MapDevice):
         self._card = uid[-4:].rjust(4, b"\0")
         self.put_bytes("card", self._card)
 
+    def hold_for(self, uid: bytes, now_ms: int) -> None:
+        """Hold a card in the field for as long as people do."""
+        self.hold(uid)
+        self._held_until_ms = now_ms + self.HELD_MS
+
     def take_away(self) -> None:
         """Take the card out of the field."""
         self.hold(b"")
@@ -222,6 +230,9 @@ class CardReader(MapDevice):
     def tick(self, now_ms: int) -> None:
         """Look at the field again when it is time."""
         super().tick(now_ms)
+        if self._held_until_ms is not None and now_ms >= self._held_until_ms:
+            self._held_until_ms = None
+            self.take_away()
         if self._looks_at_ms is not None and now_ms >= self._looks_at_ms:
             self._looks_at_ms = None
             self.put_bytes("card", self._card)
@@ -241,6 +252,11 @@ _KINDS: dict[str, type[MapDevice]] = {
     "waveshare.relay8": Relays,
     "wirenboard.wbmr6": Relays,
 }
+
+
+def is_meter(register_map: RegisterMap) -> bool:
+    """Return whether a map's device measures what runs through it, or counts a contact that does."""
+    return issubclass(_KINDS.get(register_map.map_id, MapDevice), Meter | PulseCounter)
 
 
 def device_of(register_map: RegisterMap, *, now_ms: int = 0, k_factor_pulses_per_m3: int = 0) -> MapDevice:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from firmware_sim.bus import BROADCAST, Line, LineServer
+from firmware_sim.bus import Line, LineServer
 from firmware_sim.codec import bytes_of, words_of
 from firmware_sim.pdu import Unit
 from firmware_sim.registers import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, BusRefusal
@@ -228,6 +228,30 @@ class MapDevice:
             at += point.words
         return points
 
+    def refuse_or_obey(self, pdu: bytes, now_ms: int) -> bytes | None:
+        """Return the answer where the maker's own limits decide it: function codes, lengths, coils with a delay."""
+        function = pdu[0]
+        if self.map.functions is not None and function not in self.map.functions:
+            return bytes((function | 0x80, ILLEGAL_FUNCTION))
+        asks = struct.unpack(">H", pdu[3:5])[0] if function in (3, 4) and len(pdu) == 5 else 0
+        if asks > int(self.map.bus.get("max_read", 125)):
+            return bytes((function | 0x80, ILLEGAL_VALUE))
+        if function == 5 and len(pdu) == 5:
+            self.frame_seen(now_ms)
+            if self.write_delay(*struct.unpack(">HH", pdu[1:5])):
+                return pdu
+        return None
+
+    def lose_power(self, now_ms: int) -> None:
+        """Count what ran until now, and let go of every valve; totals and settings stay, as meters keep them."""
+        self.tick(now_ms)
+        self._move(False)
+        self._arrive()
+
+    def have_power(self, now_ms: int) -> None:
+        """Go on from now, with nothing that ran in between."""
+        self._now_ms = self._heard_ms = now_ms
+
     # -- water, valve and dead-man
 
     def _state(self) -> Point | None:
@@ -333,7 +357,7 @@ class MapLine:
 
 
 class MapLineServer(LineServer):
-    """Serves such a line, and keeps each device's limits: function codes, lengths, coils that take a delay."""
+    """Serves such a line; a broadcast is nobody's."""
 
     def __init__(
         self,
@@ -346,23 +370,3 @@ class MapLineServer(LineServer):
     ) -> None:
         as_line: Line = line
         super().__init__(as_line, now_ms=now_ms, rtu=rtu, timing=timing, seed=seed)
-        self._map_line = line
-        self._clock = now_ms
-
-    def respond(self, unit_id: int, pdu: bytes) -> bytes | None:
-        """Return the response PDU, or None for silence."""
-        device = self._map_line.devices.get(unit_id)
-        if device is None or unit_id == BROADCAST:
-            return None
-        function = pdu[0]
-        functions = device.map.functions
-        if functions is not None and function not in functions:
-            return bytes((function | 0x80, ILLEGAL_FUNCTION))
-        asks = struct.unpack(">H", pdu[3:5])[0] if function in (3, 4) and len(pdu) == 5 else 0
-        if asks > int(device.map.bus.get("max_read", 125)):
-            return bytes((function | 0x80, ILLEGAL_VALUE))
-        if function == 5 and len(pdu) == 5:
-            device.frame_seen(self._clock())
-            if device.write_delay(*struct.unpack(">HH", pdu[1:5])):
-                return pdu
-        return super().respond(unit_id, pdu)

@@ -59,6 +59,12 @@ class Relays(MapDevice):
             for number in range(1, self.count + 1):
                 self._switch(number, False)
 
+    def lose_power(self, now_ms: int) -> None:
+        """Let go of every relay."""
+        super().lose_power(now_ms)
+        for number in range(1, self.count + 1):
+            self._switch(number, False)
+
     def _watchdog_ms(self) -> int | None:
         """Return when everything lets go unless somebody polls, None when nothing does."""
         timer = self.map.by_role("watchdog")

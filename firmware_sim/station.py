@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from firmware_sim.access_reader import AccessReader
 from firmware_sim.device import Identity
 from firmware_sim.inputs import Inputs
+from firmware_sim.map_device import MapDevice
 from firmware_sim.nvm import NonVolatile
 from firmware_sim.pdu import Unit
 from firmware_sim.water_outlet import WaterOutlet
@@ -23,7 +24,13 @@ class Station:
     nvm: NonVolatile
     #: index in the plant, -1 for a door
     fixture: int
-    device: WaterOutlet | AccessReader | None = None
+    device: WaterOutlet | AccessReader | MapDevice | None = None
+    #: a maker's device while it has no power: its totals and settings outlast it
+    asleep: MapDevice | None = None
+    #: it only measures what another device's valve lets run
+    is_behind: bool = False
+    #: whether its valve was driven at the last tick
+    drove: bool = False
     power_back_at_ms: int = 0
     silent: bool = False
     temp_sensor_broken: bool = False
@@ -37,6 +44,12 @@ class Station:
     #: without one, the clock is unset after each power cut
     has_clock_battery: bool = True
     was_open: bool = False
+
+    @property
+    def moved_to(self) -> int | None:
+        """Return the address it booted with, where that is not the one it is wired to."""
+        device = self.device
+        return None if device is None or isinstance(device, MapDevice) else device.moved_to
 
 
 class SiteLine:
@@ -54,13 +67,13 @@ class SiteLine:
     def unit(self, unit_id: int) -> Unit | None:
         """Return the unit that answers now: the one wired there, unless it booted with another address."""
         station = self._stations.get(unit_id)
-        if station is None or (station.device is not None and station.device.moved_to not in (None, unit_id)):
+        if station is None or station.moved_to not in (None, unit_id):
             station = self._moved(unit_id)
         return None if station is None or station.silent else station.device
 
     def _moved(self, unit_id: int) -> Station | None:
         for station in self._stations.values():
-            if station.device is not None and station.device.moved_to == unit_id:
+            if station.moved_to == unit_id:
                 return station
         return None
 

@@ -28,44 +28,64 @@ class Wire:
     There damage is silence.
     """
 
-    def __init__(self, *, noise: LineNoise, is_rtu: bool, on_bad: Callable[[], None]) -> None:
-        """`on_bad` is called when the units hear a frame whose sum is wrong."""
+    def __init__(
+        self,
+        *,
+        noise: LineNoise,
+        is_rtu: bool,
+        on_bad: Callable[[], None],
+        on_mishap: Callable[[str, int], None] = lambda kind, unit_id: None,
+    ) -> None:
+        """`on_bad` is called when the units hear a frame whose sum is wrong, `on_mishap` with each kind and unit."""
         self._noise = noise
         self._is_rtu = is_rtu
         self._on_bad = on_bad
+        self.on_mishap = on_mishap
 
     def exchange(self, frame: Frame, respond: Callable[[int, bytes], bytes | None]) -> Heard:
         """Carry a request to the units and what they say back."""
         noise, mishaps = self._noise.of(frame.unit_id), self._noise.mishaps(frame.unit_id)
-        if noise.dead or mishaps.happens(noise.lost_request):
+        unit_id = frame.unit_id
+        if noise.dead or self._happens("lost_request", noise.lost_request, mishaps, unit_id):
             return NOTHING
-        request = rtu(frame.unit_id, frame.pdu)
+        request = rtu(unit_id, frame.pdu)
         if mishaps.wrong_bits(len(request) * CHARACTER_BITS, noise.ber):
+            self.on_mishap("ber", unit_id)
             self._on_bad()
             return NOTHING
-        response = respond(frame.unit_id, frame.pdu)
-        if response is None or mishaps.happens(noise.lost):
+        response = respond(unit_id, frame.pdu)
+        if response is None or self._happens("lost", noise.lost, mishaps, unit_id):
             return NOTHING
         data = self._on_the_way_back(frame, response, noise, mishaps)
         if data is None:
             return NOTHING
-        if mishaps.happens(noise.duplicated):
+        if self._happens("duplicated", noise.duplicated, mishaps, unit_id):
             data += data
-        if mishaps.happens(noise.echoed):
-            data = (request if self._is_rtu else tcp(frame.transaction, frame.unit_id, frame.pdu)) + data
-        late_s = noise.late_ms / 1000 if mishaps.happens(noise.late) else 0.0
-        return Heard(data, late_s, mishaps.happens(noise.glued))
+        if self._happens("echoed", noise.echoed, mishaps, unit_id):
+            data = (request if self._is_rtu else tcp(frame.transaction, unit_id, frame.pdu)) + data
+        late_s = noise.late_ms / 1000 if self._happens("late", noise.late, mishaps, unit_id) else 0.0
+        return Heard(data, late_s, self._happens("glued", noise.glued, mishaps, unit_id))
+
+    def _happens(self, kind: str, probability: float, mishaps: Mishaps, unit_id: int) -> bool:
+        happens = mishaps.happens(probability)
+        if happens:
+            self.on_mishap(kind, unit_id)
+        return happens
 
     def _on_the_way_back(self, frame: Frame, response: bytes, noise: Noise, mishaps: Mishaps) -> bytes | None:
-        unit_id = frame.unit_id
-        if mishaps.happens(noise.wrong_unit):
+        asked = unit_id = frame.unit_id
+        if self._happens("wrong_unit", noise.wrong_unit, mishaps, asked):
             unit_id = unit_id % 247 + 1
         sound = rtu(unit_id, response)
         wrong = mishaps.wrong_bits(len(sound) * CHARACTER_BITS, noise.ber)
+        if wrong:
+            self.on_mishap("ber", asked)
         babble = b""
-        if mishaps.happens(self._noise.babbling()):
+        if self._happens("babbling", self._noise.babbling(), mishaps, asked):
             babble = mishaps.bytes(1 + mishaps.below(BABBLE_BYTES_MAX))
-        cut = mishaps.below(len(sound) - 1) + 1 if mishaps.happens(noise.truncated) else None
+        cut = None
+        if self._happens("truncated", noise.truncated, mishaps, asked):
+            cut = mishaps.below(len(sound) - 1) + 1
         if not self._is_rtu:
             return None if wrong or babble or cut is not None else tcp(frame.transaction, unit_id, response)
         damaged = flipped(sound, wrong)
