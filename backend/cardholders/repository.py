@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 
 from backend.cardholders.models import cardholders, code_uses, credentials
 from backend.db.insert import insert_once
+from backend.db.keyed import rows_where
 
 
 def find_cardholder(
@@ -14,12 +15,8 @@ def find_cardholder(
 ) -> RowMapping | None:
     """Return the row of a person by id or by login, if there is one."""
     assert (cardholder_id is None) != (login is None), "one of the two names a person"
-    statement = select(cardholders).where(cardholders.c.tenant_id == tenant_id)
-    if cardholder_id is not None:
-        statement = statement.where(cardholders.c.cardholder_id == cardholder_id)
-    else:
-        statement = statement.where(cardholders.c.login == login)
-    return conn.execute(statement).mappings().one_or_none()
+    key = {"login": login} if cardholder_id is None else {"cardholder_id": cardholder_id}
+    return rows_where(conn, cardholders, {"tenant_id": tenant_id, **key}).mappings().one_or_none()
 
 
 def find_cardholders(conn: Connection, tenant_id: str) -> list[RowMapping]:
@@ -48,12 +45,8 @@ def find_credential(
     conn: Connection, tenant_id: str, *, credential_id: str | None = None, kind: str = "", lookup: str = ""
 ) -> RowMapping | None:
     """Return a credential's row by id, or by kind and lookup, if there is one."""
-    statement = select(credentials).where(credentials.c.tenant_id == tenant_id)
-    if credential_id is not None:
-        statement = statement.where(credentials.c.credential_id == credential_id)
-    else:
-        statement = statement.where(credentials.c.kind == kind, credentials.c.lookup == lookup)
-    return conn.execute(statement).mappings().one_or_none()
+    key = {"kind": kind, "lookup": lookup} if credential_id is None else {"credential_id": credential_id}
+    return rows_where(conn, credentials, {"tenant_id": tenant_id, **key}).mappings().one_or_none()
 
 
 def find_credentials(conn: Connection, tenant_id: str, cardholder_id: str) -> list[RowMapping]:

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, update
 
 from backend.db.insert import next_number, upsert
+from backend.db.keyed import rows_where, set_where
 from backend.fleet.models import command_sequences, devices, gateways, places
 
 _DEVICE_FACTS = ("gateway_id", "place_id", "kind", "map_id", "name", "name_en", "scenario")
@@ -13,14 +14,12 @@ _DEVICE_FACTS = ("gateway_id", "place_id", "kind", "map_id", "name", "name_en", 
 
 def find_place(conn: Connection, tenant_id: str, place_id: str) -> RowMapping | None:
     """Return a place's row, if there is one."""
-    where = (places.c.tenant_id == tenant_id, places.c.place_id == place_id)
-    return conn.execute(select(places).where(*where)).mappings().one_or_none()
+    return rows_where(conn, places, {"tenant_id": tenant_id, "place_id": place_id}).mappings().one_or_none()
 
 
 def find_places(conn: Connection, tenant_id: str) -> list[RowMapping]:
     """Return all places of a tenant by id."""
-    statement = select(places).where(places.c.tenant_id == tenant_id).order_by(places.c.place_id)
-    return list(conn.execute(statement).mappings())
+    return list(rows_where(conn, places, {"tenant_id": tenant_id}, order=("place_id",)).mappings())
 
 
 def save_place(conn: Connection, values: dict[str, Any]) -> None:
@@ -30,10 +29,8 @@ def save_place(conn: Connection, values: dict[str, Any]) -> None:
 
 def find_gateways(conn: Connection, tenant_id: str, gateway_id: str | None = None) -> list[RowMapping]:
     """Return a tenant's gateways by id, or the one asked for."""
-    statement = select(gateways).where(gateways.c.tenant_id == tenant_id).order_by(gateways.c.gateway_id)
-    if gateway_id is not None:
-        statement = statement.where(gateways.c.gateway_id == gateway_id)
-    return list(conn.execute(statement).mappings())
+    keys = {"tenant_id": tenant_id} | ({} if gateway_id is None else {"gateway_id": gateway_id})
+    return list(rows_where(conn, gateways, keys, order=("gateway_id",)).mappings())
 
 
 def save_gateway(conn: Connection, values: dict[str, Any]) -> None:
@@ -44,8 +41,7 @@ def save_gateway(conn: Connection, values: dict[str, Any]) -> None:
 
 def update_gateway(conn: Connection, tenant_id: str, gateway_id: str, **values: Any) -> bool:
     """Set columns of a gateway and return whether there is one."""
-    where = (gateways.c.tenant_id == tenant_id, gateways.c.gateway_id == gateway_id)
-    return bool(conn.execute(update(gateways).where(*where).values(**values)).rowcount)
+    return bool(set_where(conn, gateways, {"tenant_id": tenant_id, "gateway_id": gateway_id}, values))
 
 
 def find_devices(
@@ -59,18 +55,15 @@ def find_devices(
 ) -> list[RowMapping]:
     """Return devices by id that have all the properties given; only a sticker may be looked up without a tenant."""
     assert tenant_id is not None or sticker_token is not None, "rows are read within one tenant"
-    statement = select(devices).order_by(devices.c.device_id)
-    wanted = (
-        (devices.c.tenant_id, tenant_id),
-        (devices.c.device_id, device_id),
-        (devices.c.kind, kind),
-        (devices.c.gateway_id, gateway_id),
-        (devices.c.sticker_token, sticker_token),
-    )
-    for column, value in wanted:
-        if value is not None:
-            statement = statement.where(column == value)
-    return list(conn.execute(statement).mappings())
+    wanted = {
+        "tenant_id": tenant_id,
+        "device_id": device_id,
+        "kind": kind,
+        "gateway_id": gateway_id,
+        "sticker_token": sticker_token,
+    }
+    keys = {name: value for name, value in wanted.items() if value is not None}
+    return list(rows_where(conn, devices, keys, order=("device_id",)).mappings())
 
 
 def save_device(conn: Connection, values: dict[str, Any]) -> None:
@@ -81,8 +74,7 @@ def save_device(conn: Connection, values: dict[str, Any]) -> None:
 
 def update_device(conn: Connection, tenant_id: str, device_id: str, **values: Any) -> bool:
     """Set columns of a device and return whether there is one."""
-    where = (devices.c.tenant_id == tenant_id, devices.c.device_id == device_id)
-    return bool(conn.execute(update(devices).where(*where).values(**values)).rowcount)
+    return bool(set_where(conn, devices, {"tenant_id": tenant_id, "device_id": device_id}, values))
 
 
 def update_health(

@@ -57,7 +57,7 @@ class Memory:
             if credit_version != self._credit_version or not 0 <= number - self._sure_number <= FOREIGN_MAX:
                 self.accounts.clear()
                 self.holds.clear()
-            else:
+            elif self.accounts or self.holds:  # a new memory has nothing to forget
                 self._forget(moved_since(self._sure_number))
             self.stamp = stamp
             self.made, self.resolutions = {}, {}

@@ -132,10 +132,23 @@ def balances(conn: Connection, tenant_id: str, account_id: str) -> Balances:
 
     :raises AccountUnknown: if the chart has no such account.
     """
-    found = repository.load_accounts(conn, tenant_id, [account_id]).get(account_id) or empty_account(account_id)
-    if found is None:
-        raise AccountUnknown(account_id=account_id)
-    return Balances(found.posted_minor, found.held_minor, found.available_minor)
+    return balances_of(conn, tenant_id, [account_id])[0]
+
+
+def balances_of(conn: Connection, tenant_id: str, account_ids: Sequence[str]) -> list[Balances]:
+    """
+    Return the balances of several accounts, in their order; those that were never used are empty.
+
+    :raises AccountUnknown: if the chart has no such account.
+    """
+    stored = repository.load_accounts(conn, tenant_id, account_ids)
+    found = []
+    for account_id in account_ids:
+        one = stored.get(account_id) or empty_account(account_id)
+        if one is None:
+            raise AccountUnknown(account_id=account_id)
+        found.append(Balances(one.posted_minor, one.held_minor, one.available_minor))
+    return found
 
 
 class CreditInUse(Conflict):

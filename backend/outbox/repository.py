@@ -3,29 +3,29 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, tuple_, update
 
+from backend.db.keyed import insert_row, rows_where
 from backend.outbox.models import commands, cursors, parked, records
 
 Row = dict[str, Any]
+_TURN = select(func.pg_advisory_xact_lock(func.hashtext("water_sessions"), func.hashtext(bindparam("tenant_id"))))
 
 
 def take_turn(conn: Connection, tenant_id: str) -> None:
     """Wait until this transaction is the tenant's only one that changes sessions; SQLite has one writer anyway."""
     if conn.dialect.name == "postgresql":
-        conn.execute(select(func.pg_advisory_xact_lock(func.hashtext("water_sessions"), func.hashtext(tenant_id))))
+        conn.execute(_TURN, {"tenant_id": tenant_id})
 
 
 def insert_command(conn: Connection, values: Row) -> None:
     """Store a command."""
-    conn.execute(insert(commands).values(values))
+    insert_row(conn, commands, values)
 
 
 def command(conn: Connection, tenant_id: str, cmd_id: str) -> Row | None:
     """Return a command or None."""
-    row = conn.execute(
-        select(commands).where(commands.c.tenant_id == tenant_id, commands.c.cmd_id == cmd_id)
-    ).mappings().first()  # fmt: skip
+    row = rows_where(conn, commands, {"tenant_id": tenant_id, "cmd_id": cmd_id}).mappings().first()
     return None if row is None else dict(row)
 
 

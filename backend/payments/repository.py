@@ -4,14 +4,18 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from backend.db.insert import insert_once
+from backend.db.keyed import rows_where, set_where
 from backend.payments.models import authorizations, top_ups
 from backend.payments.models import parts as parts_table
 from backend.payments.types import Authorization, Part, State, TopUp, TopUpState
 
 _AUTHORIZATION = [authorizations.c[field.name] for field in fields(Authorization)]
+_ONE_AUTHORIZATION = select(*_AUTHORIZATION).where(
+    authorizations.c.tenant_id == bindparam("tenant_id"), authorizations.c.auth_id == bindparam("auth_id")
+)
 _TOP_UP = [top_ups.c[field.name] for field in fields(TopUp)]
 
 
@@ -27,25 +31,21 @@ def add_authorization(conn: Connection, new: Authorization) -> bool:
 
 def authorization(conn: Connection, tenant_id: str, auth_id: str) -> Authorization | None:
     """Return an authorization, or None."""
-    query = select(*_AUTHORIZATION).where(authorizations.c.tenant_id == tenant_id, authorizations.c.auth_id == auth_id)
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(_ONE_AUTHORIZATION, {"tenant_id": tenant_id, "auth_id": auth_id}).one_or_none()
     return None if row is None else _authorization(row)
 
 
 def save_authorization(conn: Connection, changed: Authorization) -> None:
     """Store an authorization's state and what came with it."""
-    conn.execute(
-        update(authorizations)
-        .where(authorizations.c.tenant_id == changed.tenant_id, authorizations.c.auth_id == changed.auth_id)
-        .values(
-            state=changed.state.value,
-            reason=changed.reason,
-            captured_minor=changed.captured_minor,
-            capture_id=changed.capture_id,
-            late_success=changed.late_success,
-            provider_ref=changed.provider_ref,
-        )
-    )
+    values = {
+        "state": changed.state.value,
+        "reason": changed.reason,
+        "captured_minor": changed.captured_minor,
+        "capture_id": changed.capture_id,
+        "late_success": changed.late_success,
+        "provider_ref": changed.provider_ref,
+    }
+    set_where(conn, authorizations, {"tenant_id": changed.tenant_id, "auth_id": changed.auth_id}, values)
 
 
 def held_past(conn: Connection, tenant_id: str, now: datetime, limit: int) -> list[Authorization]:
@@ -95,26 +95,14 @@ def parts(conn: Connection, tenant_id: str, auth_id: str) -> list[Part]:
 
 def parts_and_refunds(conn: Connection, tenant_id: str, auth_id: str) -> list[tuple[Part, int]]:
     """Return the parts, each with how much of it was given back."""
-    table = parts_table.c
-    query = (
-        select(table.purse, table.held_minor, table.captured_minor, table.refunded_minor)
-        .where(table.tenant_id == tenant_id, table.auth_id == auth_id)
-        .order_by(table.position)
-    )
-    return [(Part(row[0], row[1], row[2]), row[3]) for row in conn.execute(query)]
+    rows = rows_where(conn, parts_table, {"tenant_id": tenant_id, "auth_id": auth_id}, order=("position",))
+    return [(Part(row.purse, row.held_minor, row.captured_minor), row.refunded_minor) for row in rows]
 
 
 def set_part(conn: Connection, auth: Authorization, purse: str, **values: int) -> None:
     """Set the amounts of one part."""
-    conn.execute(
-        update(parts_table)
-        .where(
-            parts_table.c.tenant_id == auth.tenant_id,
-            parts_table.c.auth_id == auth.auth_id,
-            parts_table.c.purse == purse,
-        )
-        .values(**values)
-    )
+    keys = {"tenant_id": auth.tenant_id, "auth_id": auth.auth_id, "purse": purse}
+    set_where(conn, parts_table, keys, values)
 
 
 def _top_up(row: Row[Any]) -> TopUp:

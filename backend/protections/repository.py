@@ -1,11 +1,13 @@
 """SQL of the protections slice."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, select, update
 
 from backend.db.insert import next_number
+from backend.db.keyed import rows_where
 from backend.protections.models import effects, grants, revisions
 
 
@@ -21,20 +23,26 @@ def insert_grant(conn: Connection, values: dict[str, Any]) -> None:
 
 def find_grant(conn: Connection, tenant_id: str, grant_id: str) -> RowMapping | None:
     """Return a grant's row, if there is one."""
-    where = (grants.c.tenant_id == tenant_id, grants.c.grant_id == grant_id)
-    return conn.execute(select(grants).where(*where)).mappings().one_or_none()
+    return rows_where(conn, grants, {"tenant_id": tenant_id, "grant_id": grant_id}).mappings().one_or_none()
 
 
 def find_grants(
     conn: Connection, tenant_id: str, *, scenario: str | None = None, statuses: tuple[str, ...] = ()
 ) -> list[RowMapping]:
     """Return a tenant's grants by start, of one scenario and some statuses if asked."""
-    statement = select(grants).where(grants.c.tenant_id == tenant_id)
-    if scenario is not None:
-        statement = statement.where(grants.c.scenario == scenario)
-    if statuses:
-        statement = statement.where(grants.c.status.in_(statuses))
-    return list(conn.execute(statement.order_by(grants.c.active_from, grants.c.grant_id)).mappings())
+    given = {"tenant_id": tenant_id, "scenario": scenario, "statuses": statuses}
+    statement = _grants(scenario is not None, bool(statuses))
+    return list(conn.execute(statement, {name: value for name, value in given.items() if value}).mappings())
+
+
+@cache
+def _grants(has_scenario: bool, has_statuses: bool) -> Select[Any]:
+    statement = select(grants).where(grants.c.tenant_id == bindparam("tenant_id"))
+    if has_scenario:
+        statement = statement.where(grants.c.scenario == bindparam("scenario"))
+    if has_statuses:
+        statement = statement.where(grants.c.status.in_(bindparam("statuses", expanding=True)))
+    return statement.order_by(grants.c.active_from, grants.c.grant_id)
 
 
 def update_grant(conn: Connection, tenant_id: str, grant_id: str, **values: Any) -> None:

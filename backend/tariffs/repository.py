@@ -5,12 +5,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from backend.tariffs.models import tariff_versions
 from backend.tariffs.rules import TariffVersion
 
 _COLUMNS = [tariff_versions.c[field.name] for field in fields(TariffVersion)]
+_AT_PLACES = select(*_COLUMNS).where(
+    tariff_versions.c.tenant_id == bindparam("tenant_id"),
+    tariff_versions.c.scenario == bindparam("scenario"),
+    tariff_versions.c.place_id.in_(bindparam("place_ids", expanding=True)),
+)
+_AT_PLACES_THEN = _AT_PLACES.where(
+    tariff_versions.c.active_from <= bindparam("at"),
+    or_(tariff_versions.c.active_to.is_(None), tariff_versions.c.active_to > bindparam("at")),
+)
 
 
 def lock(conn: Connection, tenant_id: str) -> None:
@@ -53,17 +62,9 @@ def at_places(
     conn: Connection, tenant_id: str, *, place_ids: Sequence[str], scenario: str, at: datetime | None = None
 ) -> list[TariffVersion]:
     """Return the versions for a scenario at exactly these places; with `at`, only those whose period contains it."""
-    query = select(*_COLUMNS).where(
-        tariff_versions.c.tenant_id == tenant_id,
-        tariff_versions.c.scenario == scenario,
-        tariff_versions.c.place_id.in_(list(place_ids)),
-    )
-    if at is not None:
-        query = query.where(
-            tariff_versions.c.active_from <= at,
-            or_(tariff_versions.c.active_to.is_(None), tariff_versions.c.active_to > at),
-        )
-    return [TariffVersion(*row) for row in conn.execute(query)]
+    given = {"tenant_id": tenant_id, "scenario": scenario, "place_ids": list(place_ids)}
+    rows = conn.execute(_AT_PLACES, given) if at is None else conn.execute(_AT_PLACES_THEN, {**given, "at": at})
+    return [TariffVersion(*row) for row in rows]
 
 
 def of_tenant(conn: Connection, tenant_id: str) -> list[TariffVersion]:

@@ -4,8 +4,9 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, RowMapping, Select, delete, insert, select, type_coerce, update
+from sqlalchemy import BigInteger, Connection, CursorResult, RowMapping, Select, bindparam, delete, select, type_coerce
 
+from backend.db.keyed import insert_row, rows_where, set_where
 from backend.kit.clock import epoch_ms
 from backend.water_sessions.machine import LIVE, State
 from backend.water_sessions.models import taps, waiting_starts
@@ -14,14 +15,17 @@ from backend.water_sessions.types import WaitingStart, WaterSession
 
 _FIELDS = tuple(field.name for field in fields(WaterSession))
 _LIVE = sorted(state.value for state in LIVE)
+_LIVE_HERE = select(table).where(table.c.tenant_id == bindparam("tenant_id"), table.c.state.in_(_LIVE))
+_LIVE_OF_CARDHOLDER = _LIVE_HERE.where(table.c.cardholder_id == bindparam("cardholder_id"))
+_LIVE_OF_DEVICE = _LIVE_HERE.where(table.c.device_id == bindparam("device_id"))
 
 
 def _session(row: RowMapping) -> WaterSession:
     return WaterSession(**{**{name: row[name] for name in _FIELDS}, "state": State(row["state"])})
 
 
-def _one(conn: Connection, query: Select[Any]) -> WaterSession | None:
-    row = conn.execute(query).mappings().first()
+def _first(rows: CursorResult[Any]) -> WaterSession | None:
+    row = rows.mappings().first()
     return None if row is None else _session(row)
 
 
@@ -35,36 +39,34 @@ def store(conn: Connection, session: WaterSession) -> None:
 
     :raises sqlalchemy.exc.IntegrityError: if the outlet or the cardholder has a live one, or the request is known.
     """
-    conn.execute(insert(table).values(**{**asdict(session), "state": session.state.value}))
+    values = {name: getattr(session, name) for name in _FIELDS}
+    insert_row(conn, table, {**values, "state": session.state.value})
 
 
 def change(conn: Connection, tenant_id: str, water_session_id: str, **values: Any) -> None:
     """Set columns of a session."""
-    condition = (table.c.tenant_id == tenant_id, table.c.water_session_id == water_session_id)
-    conn.execute(update(table).where(*condition).values(**values))
+    set_where(conn, table, {"tenant_id": tenant_id, "water_session_id": water_session_id}, values)
 
 
 def find(conn: Connection, tenant_id: str, water_session_id: str, *, lock: bool = False) -> WaterSession | None:
     """Return a session or None; locked until the end of the transaction if asked."""
-    query = select(table).where(table.c.tenant_id == tenant_id, table.c.water_session_id == water_session_id)
-    return _one(conn, query.with_for_update() if lock else query)
+    keys = {"tenant_id": tenant_id, "water_session_id": water_session_id}
+    return _first(rows_where(conn, table, keys, lock=lock))
 
 
 def by_request(conn: Connection, tenant_id: str, request_id: str) -> WaterSession | None:
     """Return the session a request started or None."""
-    return _one(conn, select(table).where(table.c.tenant_id == tenant_id, table.c.request_id == request_id))
+    return _first(rows_where(conn, table, {"tenant_id": tenant_id, "request_id": request_id}))
 
 
 def live_of_cardholder(conn: Connection, tenant_id: str, cardholder_id: str) -> WaterSession | None:
     """Return a cardholder's live session or None."""
-    condition = (table.c.tenant_id == tenant_id, table.c.cardholder_id == cardholder_id, table.c.state.in_(_LIVE))
-    return _one(conn, select(table).where(*condition))
+    return _first(conn.execute(_LIVE_OF_CARDHOLDER, {"tenant_id": tenant_id, "cardholder_id": cardholder_id}))
 
 
 def live_of_device(conn: Connection, tenant_id: str, device_id: str) -> WaterSession | None:
     """Return an outlet's live session or None."""
-    condition = (table.c.tenant_id == tenant_id, table.c.device_id == device_id, table.c.state.in_(_LIVE))
-    return _one(conn, select(table).where(*condition))
+    return _first(conn.execute(_LIVE_OF_DEVICE, {"tenant_id": tenant_id, "device_id": device_id}))
 
 
 def live(conn: Connection, tenant_id: str) -> list[WaterSession]:
@@ -135,13 +137,14 @@ def overdue(conn: Connection, *, now: datetime, grace_s: int, limit: int) -> lis
 
 def tap_answer(conn: Connection, tenant_id: str, request_id: str) -> str | None:
     """Return the answer a tap was given or None."""
-    query = select(taps.c.answer).where(taps.c.tenant_id == tenant_id, taps.c.request_id == request_id)
-    return conn.execute(query).scalar_one_or_none()
+    row = rows_where(conn, taps, {"tenant_id": tenant_id, "request_id": request_id}).one_or_none()
+    return None if row is None else row.answer
 
 
 def store_tap(conn: Connection, tenant_id: str, request_id: str, *, answer: str, now: datetime) -> None:
     """Store the answer a tap was given."""
-    conn.execute(insert(taps).values(tenant_id=tenant_id, request_id=request_id, answer=answer, answered_at=now))
+    values = {"tenant_id": tenant_id, "request_id": request_id, "answer": answer, "answered_at": now}
+    insert_row(conn, taps, values)
 
 
 def delete_taps(conn: Connection, *, before: datetime) -> None:
@@ -152,7 +155,7 @@ def delete_taps(conn: Connection, *, before: datetime) -> None:
 def store_waiting(conn: Connection, start: WaitingStart) -> None:
     """Store the start that waits at an outlet in place of the one that waited before."""
     remove_waiting(conn, start.tenant_id, start.device_id)
-    conn.execute(insert(waiting_starts).values(**asdict(start)))
+    insert_row(conn, waiting_starts, asdict(start))
 
 
 def remove_waiting(conn: Connection, tenant_id: str, device_id: str) -> None:
@@ -166,8 +169,5 @@ def remove_waiting(conn: Connection, tenant_id: str, device_id: str) -> None:
 
 def waiting(conn: Connection, tenant_id: str, device_id: str) -> WaitingStart | None:
     """Return the start that waits at an outlet or None."""
-    query = select(waiting_starts).where(
-        waiting_starts.c.tenant_id == tenant_id, waiting_starts.c.device_id == device_id
-    )
-    row = conn.execute(query).mappings().first()
+    row = rows_where(conn, waiting_starts, {"tenant_id": tenant_id, "device_id": device_id}).mappings().first()
     return None if row is None else WaitingStart(**row)

@@ -135,11 +135,17 @@ def start_in(conn: Connection, ctx: Context, request: StartRequest, now: datetim
 
     :raises RequestConflict: if the request is another person's; and BackendError as `request_start`.
     """
+    return _known(conn, request) or _start_new(conn, ctx, request, now)
+
+
+def _known(conn: Connection, request: StartRequest) -> WaterSession | None:
     known = repository.by_request(conn, request.tenant_id, request.request_id)
-    if known is not None:
-        if known.cardholder_id != request.cardholder_id:
-            raise RequestConflict(f"request {request.request_id!r} is another person's")
-        return known
+    if known is not None and known.cardholder_id != request.cardholder_id:
+        raise RequestConflict(f"request {request.request_id!r} is another person's")
+    return known
+
+
+def _start_new(conn: Connection, ctx: Context, request: StartRequest, now: datetime) -> WaterSession:
     _check_free(conn, request)
     terms = quote(conn, request, now)
     new = WaterSession(
@@ -241,8 +247,8 @@ def request_start(ctx: Context, request: StartRequest, *, payer_code: str = "") 
     payments.check_code(request.method, payer_code)
 
     def start(conn: Connection) -> tuple[WaterSession, bool]:
-        is_repeat = repository.by_request(conn, request.tenant_id, request.request_id) is not None
-        return start_in(conn, ctx, request, now), is_repeat
+        known = _known(conn, request)
+        return (known, True) if known is not None else (_start_new(conn, ctx, request, now), False)
 
     try:
         started, is_repeat = payments.in_turn(ctx.db, request.tenant_id, start)

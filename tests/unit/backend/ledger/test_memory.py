@@ -75,6 +75,11 @@ class TestLearn:
 
 
 class TestCheck:
+    def test_a_new_one_has_nothing_to_forget_and_asks_nobody(self) -> None:
+        memory = Memory()
+        memory.check("somebody's", 9_000, 0, nobody)
+        assert memory.stamp == "somebody's"
+
     def test_at_its_own_stamp_it_believes_everything(self) -> None:
         memory = sure(HOLD)
         made = dict(memory.made)
