@@ -183,12 +183,20 @@ class CaptureDiffers(Conflict):
 
 
 def capture(
-    conn: Connection, *, tenant_id: str, auth_id: str, capture_id: str, amount_minor: int, now: datetime
+    conn: Connection,
+    *,
+    tenant_id: str,
+    auth_id: str,
+    capture_id: str,
+    amount_minor: int,
+    now: datetime,
+    at: datetime | None = None,
 ) -> Authorization:
     """
     Return the authorization after taking part or all of its hold and releasing the rest.
 
-    The ledger moves at once; a provider is told through the queue, which also has it give back the rest of a deposit.
+    It stands in the books where it happened: `at` (of `rules.happened_at`), or now. The ledger moves at once; a
+    provider is told through the queue, which also has it give back the rest of a deposit.
     The same capture again changes nothing. Taking zero releases the hold and leaves the authorization captured at zero.
 
     :raises AuthorizationUnknown: if there is none.
@@ -208,17 +216,19 @@ def capture(
     if amount_minor > found.amount_minor:
         raise CaptureExceedsHold(auth_id=auth_id, held_minor=found.amount_minor, amount_minor=amount_minor)
     if amount_minor > 0:
-        _take(conn, found, capture_id, amount_minor, now)
+        _take(conn, found, capture_id, amount_minor, now, at)
     else:
-        _release(conn, found, TransferKind.VOID, now)
+        _release(conn, found, TransferKind.VOID, now, at)
     return _save(
         conn, replace(found, state=State.CAPTURED, capture_id=capture_id, captured_minor=amount_minor, reason="")
     )
 
 
-def _take(conn: Connection, found: Authorization, capture_id: str, amount_minor: int, now: datetime) -> None:
+def _take(
+    conn: Connection, found: Authorization, capture_id: str, amount_minor: int, now: datetime, at: datetime | None
+) -> None:
     held = repository.parts(conn, found.tenant_id, found.auth_id)
-    if not postings.capture(conn, found, held, capture_id, amount_minor, now):
+    if not postings.capture(conn, found, held, capture_id, amount_minor, now, at):
         raise AuthorizationNotHeld(auth_id=found.auth_id, state="expired")
     flow = postings.flow_of(found)
     if flow == "ledger_hold":
@@ -236,10 +246,12 @@ def _tell(
     orders.enqueue(conn, auth, kind=kind, operation_id=operation_id, next_at=now, now=now, amount_minor=amount_minor)
 
 
-def _release(conn: Connection, auth: Authorization, kind: TransferKind, now: datetime) -> None:
+def _release(
+    conn: Connection, auth: Authorization, kind: TransferKind, now: datetime, at: datetime | None = None
+) -> None:
     if auth.amount_minor == 0:
         return
-    postings.release(conn, auth, repository.parts(conn, auth.tenant_id, auth.auth_id), kind, now)
+    postings.release(conn, auth, repository.parts(conn, auth.tenant_id, auth.auth_id), kind, now, at)
     if auth.method != WALLET:
         _tell(conn, auth, "void", f"{auth.auth_id}.void", now, auth.amount_minor)
 
@@ -250,9 +262,19 @@ class AuthorizationCaptured(Conflict):
     code = "authorization_captured"
 
 
-def void(conn: Connection, *, tenant_id: str, auth_id: str, now: datetime, reason: str = "voided") -> Authorization:
+def void(
+    conn: Connection,
+    *,
+    tenant_id: str,
+    auth_id: str,
+    now: datetime,
+    reason: str = "voided",
+    at: datetime | None = None,
+) -> Authorization:
     """
     Return the authorization after releasing it. One that holds nothing (declined, voided) stays as it is.
+
+    It stands in the books where it happened: `at` (of `rules.happened_at`), or now.
 
     A deposit is given back whole. One that is unknown is given up: should the provider have taken the money, it is
     undone there.
@@ -267,7 +289,7 @@ def void(conn: Connection, *, tenant_id: str, auth_id: str, now: datetime, reaso
     if found.state in (State.DECLINED, State.VOIDED):
         return found
     if found.state is State.HELD:
-        _release(conn, found, TransferKind.VOID, now)
+        _release(conn, found, TransferKind.VOID, now, at)
     else:
         queue_repository.change(conn, tenant_id, auth_id, status="done", answer="given_up")
     voided = _save(conn, replace(found, state=State.VOIDED, reason=reason))

@@ -8,7 +8,6 @@ verified is acknowledged, whatever followed from it, for it is stored and a repe
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import astuple
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -85,7 +84,12 @@ def _count_forged(conn: Connection, tenant_id: str, method: str, reason: str, no
 
 
 def _digest(said: Notification) -> str:
-    words = (said.order_no, said.operation_no, type(said.answer).__name__, *map(str, astuple(said.answer)))
+    answer = said.answer
+    if isinstance(answer, Succeeded):
+        told = [answer.status, str(answer.amount_minor), answer.reference]
+    else:
+        told = [answer.reason]
+    words = (said.order_no, said.operation_no, type(answer).__name__, *told)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 

@@ -22,11 +22,13 @@ from backend.payments.rules import (
     WATCH_DELAYS,
     Source,
     Verdict,
+    happened_at,
     is_taken,
     judge,
     next_question,
     reason_of,
     reference_of,
+    said_at,
 )
 from backend.payments.types import Authorization, Operation, State, TopUp, TopUpState
 
@@ -149,7 +151,7 @@ def apply_answer(
             _close_intent(conn, found, "expired", source)
             return late(conn, replace(found, state=State.DECLINED, reason="expired"), source, now)
         _close_intent(conn, found, "taken", source)
-        return _take(conn, found, now)
+        return _take(conn, found, now, happened_at(said_at(answer), not_before=found.created_at, now=now))
     _close_intent(conn, found, reason_of(answer), source)
     declined = decline(conn, found, reason_of(answer))
     if verdict is Verdict.GIVE_UP:
@@ -210,11 +212,11 @@ def save(conn: Connection, order: Authorization | TopUp) -> Authorization | TopU
     return order
 
 
-def _take(conn: Connection, order: Authorization | TopUp, now: datetime) -> Authorization | TopUp:
+def _take(conn: Connection, order: Authorization | TopUp, now: datetime, at: datetime) -> Authorization | TopUp:
     if isinstance(order, TopUp):
-        postings.credit_top_up(conn, order, now)
+        postings.credit_top_up(conn, order, now, at)
         return save(conn, replace(order, state=TopUpState.SUCCEEDED, reason=""))
-    postings.hold_at_provider(conn, order, now)
+    postings.hold_at_provider(conn, order, now, at)
     return save(conn, replace(order, state=State.HELD, reason=""))
 
 

@@ -8,7 +8,7 @@ most once and it may be repeated until answered.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal, Protocol
 
@@ -65,12 +65,14 @@ class Succeeded:
     The provider says it is so. `status` is the state there and `amount_minor` the amount it is about.
 
     For an order: held, charged, captured, voided, refunded; absent when a void found no order to release. For a step:
-    captured, voided, refunded or absent. `reference` is what the provider calls it.
+    captured, voided, refunded or absent. `reference` is what the provider calls it, and `at` when it happened by the
+    provider's clock, if it tells; two answers that differ in nothing else say the same.
     """
 
     status: str
     amount_minor: int
     reference: str = ""
+    at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

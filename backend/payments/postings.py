@@ -9,6 +9,9 @@ How payments look in the ledger.
   the used part on to water revenue and the rest to refunds payable, where it waits until the provider gave it back.
 
 Every transfer carries the water session's id, and clearing is at zero per session once it is settled.
+
+`now` is when it is recorded. `at` is when it happened (`rules.happened_at`): a shower stands in the statement at the
+moment its valve closed, however late the gateway tells; without it, it happens now.
 """
 
 from collections.abc import Sequence
@@ -50,7 +53,7 @@ def _clearing(conn: Connection, auth: Authorization) -> str:
 
 
 def _single(
-    auth: Authorization, name: str, debit: str, credit: str, amount_minor: int, now: datetime, memo: str = ""
+    auth: Authorization, name: str, debit: str, credit: str, amount_minor: int, at: datetime, memo: str = ""
 ) -> TransferRequest:
     return TransferRequest(
         transfer_id=name,
@@ -58,7 +61,7 @@ def _single(
         debit_account_id=debit,
         credit_account_id=credit,
         amount_minor=amount_minor,
-        event_at=now,
+        event_at=at,
         reference=auth.water_session_id,
         memo=memo,
     )
@@ -83,7 +86,7 @@ def hold_purses(conn: Connection, auth: Authorization, shares: Sequence[tuple[st
     _all_stand(ledger.execute(conn, auth.tenant_id, _linked(holds), now=now))
 
 
-def hold_at_provider(conn: Connection, auth: Authorization, now: datetime) -> None:
+def hold_at_provider(conn: Connection, auth: Authorization, now: datetime, at: datetime | None = None) -> None:
     """Note the provider's hold as a hold of ours, or the deposit it has taken as money it owes us."""
     request = _single(
         auth,
@@ -91,44 +94,51 @@ def hold_at_provider(conn: Connection, auth: Authorization, now: datetime) -> No
         ledger.account(conn, auth.tenant_id, "provider_receivable", auth.method),
         _clearing(conn, auth),
         auth.amount_minor,
-        now,
+        at or now,
     )
     if flow_of(auth) == "provider_hold":
         request = replace(request, kind=TransferKind.PENDING, expires_at=auth.expires_at)
     _all_stand(ledger.execute(conn, auth.tenant_id, [request], now=now))
 
 
-def _post(auth: Authorization, transfer_id: str, purse: str, amount_minor: int, now: datetime) -> TransferRequest:
+def _post(auth: Authorization, transfer_id: str, purse: str, amount_minor: int, at: datetime) -> TransferRequest:
     kind = TransferKind.POST if amount_minor > 0 else TransferKind.VOID
     hold = hold_id(auth.auth_id, purse)
-    return TransferRequest(transfer_id=transfer_id, kind=kind, pending_id=hold, amount_minor=amount_minor, event_at=now)
+    return TransferRequest(transfer_id=transfer_id, kind=kind, pending_id=hold, amount_minor=amount_minor, event_at=at)
 
 
 def _captured(
-    conn: Connection, auth: Authorization, held: Sequence[Part], capture_id: str, amount_minor: int, now: datetime
+    conn: Connection, auth: Authorization, held: Sequence[Part], capture_id: str, amount_minor: int, at: datetime
 ) -> list[TransferRequest]:
     flow = flow_of(auth)
     if flow == "ledger_hold":
         return [
-            _post(auth, f"{capture_id}.post.{part.purse}", part.purse, share, now)
+            _post(auth, f"{capture_id}.post.{part.purse}", part.purse, share, at)
             for part, share in split_capture(held, amount_minor)
         ]
     if flow == "provider_hold":
-        return [_post(auth, f"{capture_id}.post", "", amount_minor, now)]
+        return [_post(auth, f"{capture_id}.post", "", amount_minor, at)]
     rest = auth.amount_minor - amount_minor
     if rest == 0:
         return []
     payable = ledger.account(conn, auth.tenant_id, "refunds_payable", auth.method)
-    return [_single(auth, f"{capture_id}.rest", _clearing(conn, auth), payable, rest, now, "rest of the deposit")]
+    return [_single(auth, f"{capture_id}.rest", _clearing(conn, auth), payable, rest, at, "rest of the deposit")]
 
 
 def capture(
-    conn: Connection, auth: Authorization, held: Sequence[Part], capture_id: str, amount_minor: int, now: datetime
+    conn: Connection,
+    auth: Authorization,
+    held: Sequence[Part],
+    capture_id: str,
+    amount_minor: int,
+    now: datetime,
+    at: datetime | None = None,
 ) -> bool:
     """Take part of the hold and hand it on to water revenue, all or nothing; return False if the hold had lapsed."""
-    requests = _captured(conn, auth, held, capture_id, amount_minor, now)
+    at = at or now
+    requests = _captured(conn, auth, held, capture_id, amount_minor, at)
     revenue = ledger.account(conn, auth.tenant_id, "water_revenue")
-    requests.append(_single(auth, f"{capture_id}.revenue", _clearing(conn, auth), revenue, amount_minor, now))
+    requests.append(_single(auth, f"{capture_id}.revenue", _clearing(conn, auth), revenue, amount_minor, at))
     results = ledger.execute(conn, auth.tenant_id, _linked(requests), now=now)
     if any(result.code is Code.ALREADY_RESOLVED for result in results):
         return False
@@ -136,12 +146,19 @@ def capture(
     return True
 
 
-def release(conn: Connection, auth: Authorization, held: Sequence[Part], kind: TransferKind, now: datetime) -> None:
+def release(
+    conn: Connection,
+    auth: Authorization,
+    held: Sequence[Part],
+    kind: TransferKind,
+    now: datetime,
+    at: datetime | None = None,
+) -> None:
     """Release the whole hold, as a void or as an expiry; a deposit becomes something we owe the payer."""
     if flow_of(auth) == "charge_and_refund":
         payable = ledger.account(conn, auth.tenant_id, "refunds_payable", auth.method)
         name = f"{auth.auth_id}.release"
-        request = _single(auth, name, _clearing(conn, auth), payable, auth.amount_minor, now, "the whole deposit")
+        request = _single(auth, name, _clearing(conn, auth), payable, auth.amount_minor, at or now, "the whole deposit")
         _all_stand(ledger.execute(conn, auth.tenant_id, [request], now=now))
         return
     purses = [part.purse for part in held] if flow_of(auth) == "ledger_hold" else [""]
@@ -150,7 +167,7 @@ def release(conn: Connection, auth: Authorization, held: Sequence[Part], kind: T
             transfer_id=f"{auth.auth_id}.{kind.value}" + (f".{purse}" if purse else ""),
             kind=kind,
             pending_id=hold_id(auth.auth_id, purse),
-            event_at=now,
+            event_at=at or now,
         )
         for purse in purses
     ]
@@ -168,7 +185,13 @@ def write_off(conn: Connection, auth: Authorization, operation_id: str, amount_m
 
 
 def given_back(
-    conn: Connection, auth: Authorization, operation_id: str, amount_minor: int, now: datetime, settled_minor: int = 0
+    conn: Connection,
+    auth: Authorization,
+    operation_id: str,
+    amount_minor: int,
+    now: datetime,
+    settled_minor: int = 0,
+    at: datetime | None = None,
 ) -> bool:
     """
     Book what the provider has given back to the payer for us, once per operation; return whether all was still owed.
@@ -181,14 +204,14 @@ def given_back(
     name, memo = f"{operation_id}.returned", "given back"
     left_minor = amount_minor - min(settled_minor, amount_minor)
     if left_minor > 0:
-        request = _single(auth, name, payable, receivable, left_minor, now, memo)
+        request = _single(auth, name, payable, receivable, left_minor, at or now, memo)
         if not ledger.execute(conn, auth.tenant_id, [request], now=now)[0].stands:
             left_minor = 0
     if left_minor == amount_minor:
         return True
     suspense = ledger.account(conn, auth.tenant_id, "suspense")
     name = f"{name}.twice" if left_minor > 0 else name
-    request = _single(auth, name, suspense, receivable, amount_minor - left_minor, now, memo)
+    request = _single(auth, name, suspense, receivable, amount_minor - left_minor, at or now, memo)
     _all_stand(ledger.execute(conn, auth.tenant_id, [request], now=now))
     return False
 
@@ -221,7 +244,7 @@ def refund_purses(
     _all_stand(ledger.execute(conn, auth.tenant_id, _linked(requests), now=now))
 
 
-def credit_top_up(conn: Connection, top_up: TopUp, now: datetime) -> None:
+def credit_top_up(conn: Connection, top_up: TopUp, now: datetime, at: datetime | None = None) -> None:
     """Credit the wallet with a top-up the provider has taken; the transfer's id makes it happen once."""
     request = TransferRequest(
         transfer_id=f"{top_up.top_up_id}.topup",
@@ -229,7 +252,7 @@ def credit_top_up(conn: Connection, top_up: TopUp, now: datetime) -> None:
         debit_account_id=ledger.account(conn, top_up.tenant_id, "provider_receivable", top_up.method),
         credit_account_id=ledger.account(conn, top_up.tenant_id, "cardholder_wallet", top_up.cardholder_id),
         amount_minor=top_up.amount_minor,
-        event_at=now,
+        event_at=at or now,
         reference=top_up.top_up_id,
         memo="top-up",
     )

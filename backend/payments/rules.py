@@ -26,6 +26,8 @@ NEVER_SENT_AFTER = timedelta(seconds=30)
 FIRST_QUERY_AFTER = timedelta(seconds=8)
 GIVE_UP_AFTER = timedelta(seconds=45)
 ABANDON_AFTER = timedelta(days=3)
+#: By how much the clocks of devices and providers may be slow, also because some write whole seconds.
+CLOCK_SLACK = timedelta(minutes=1)
 _BACK_OFF_S = (1, 2, 4, 8, 15, 30, 60, 120, 300)
 #: When an order given up is looked at again, counted from the previous look.
 WATCH_DELAYS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=24))
@@ -86,6 +88,24 @@ def split_capture(parts: Sequence[Part], amount_minor: int) -> list[tuple[Part, 
         amount_minor -= share
     assert amount_minor == 0, "no more is captured than is held"
     return taken
+
+
+def happened_at(said_at: datetime | None, *, not_before: datetime, now: datetime) -> datetime:
+    """
+    Return when something happened that is posted now: what the evidence says, within what is possible.
+
+    The evidence (a device's clock, a provider's) is believed from `not_before` (when the money was held, or the order
+    made) up to now. Up to a minute too early is a slow clock and means `not_before`; anything else, and no evidence,
+    means now: a nonsensical clock moves no money into another day.
+    """
+    if said_at is None or said_at > now or said_at < not_before - CLOCK_SLACK:
+        return now
+    return min(max(said_at, not_before), now)
+
+
+def said_at(answer: Answer) -> datetime | None:
+    """Return when a provider says that something happened, if it does."""
+    return answer.at if isinstance(answer, Succeeded) else None
 
 
 def is_taken(answer: Answer) -> bool:

@@ -48,6 +48,7 @@ from backend.payments.refunding import (
     request_refund,
 )
 from backend.payments.resolution import AskedJustNow, ask_now, resolve_due
+from backend.payments.rules import happened_at
 from backend.payments.top_ups import ReportTooEarly, find_top_up, question, report_missing, top_up, top_ups
 from backend.payments.turns import in_turn
 from backend.payments.types import Ack, Authorization, Operation, Part, Refund, State, TopUp, TopUpState
@@ -60,6 +61,7 @@ from backend.payments.wallets import (
     purse_entries,
     purses,
     record_overrun,
+    take_overrun_back,
     wallet,
     wallet_entries,
 )
@@ -103,6 +105,7 @@ __all__ = [
     "expire_due",
     "fetch_statements",
     "find_top_up",
+    "happened_at",
     "holds",
     "in_turn",
     "is_cardholder_open",
@@ -127,6 +130,7 @@ __all__ = [
     "resolve_due",
     "resolve_from_statements",
     "take_notification",
+    "take_overrun_back",
     "top_up",
     "top_ups",
     "unknowns",

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from backend.ledger import service as ledger
 from backend.payments import cases, orders, paid_otherwise, postings, queue_repository, refund_repository
 from backend.payments.port import NOT_FOUND, Answer, Declined, Succeeded
-from backend.payments.rules import WATCH_DELAYS, Source, back_off, is_taken, reason_of, reference_of
+from backend.payments.rules import WATCH_DELAYS, Source, back_off, happened_at, is_taken, reason_of, reference_of
 from backend.payments.types import Authorization, Operation, TopUp
 
 REFUND_SUFFIX = ".refund"
@@ -67,7 +67,8 @@ def _succeed(
         return
     if gives_back:
         settled_minor = paid_otherwise.settled_minor(conn, seen)
-        if not postings.given_back(conn, found, seen.operation_id, seen.amount_minor, now, settled_minor):
+        at = happened_at(answer.at, not_before=seen.created_at, now=now)
+        if not postings.given_back(conn, found, seen.operation_id, seen.amount_minor, now, settled_minor, at):
             open_case(conn, seen, found, "amount_differs", "not_owed", now)
         _mark_refund(conn, seen, "done")
     if seen.kind == "capture" and reference_of(answer):

@@ -40,15 +40,11 @@ def purse_account(purse: str, cardholder_id: str) -> str:
 
 def purses(conn: Connection, tenant_id: str, cardholder_id: str) -> list[Purse]:
     """Return a cardholder's purses in the order they are spent; one that was never used is empty."""
-    found = []
-    for purse in SPEND_ORDER:
-        try:
-            has = ledger.balances(conn, tenant_id, purse_account(purse, cardholder_id))
-        except ledger.AccountUnknown:
-            found.append(Purse(purse, 0, 0, 0))
-        else:
-            found.append(Purse(purse, has.posted_minor, has.held_minor, has.available_minor))
-    return found
+    accounts = [purse_account(purse, cardholder_id) for purse in SPEND_ORDER]
+    return [
+        Purse(purse, has.posted_minor, has.held_minor, has.available_minor)
+        for purse, has in zip(SPEND_ORDER, ledger.balances_of(conn, tenant_id, accounts), strict=True)
+    ]
 
 
 def wallet(conn: Connection, tenant_id: str, cardholder_id: str) -> Wallet:
@@ -69,9 +65,13 @@ def purse_entries(
 
 
 def wallet_entries(conn: Connection, tenant_id: str, cardholder_id: str, limit: int) -> list[StatementLine]:
-    """Return the newest movements of all purses, newest first; plus means more in a purse."""
+    """
+    Return the newest movements of all purses by when they happened, newest first; plus means more in a purse.
+
+    They stand in the order of each purse's own statement, so that the balance after each line fits the one below it.
+    """
     entries = [entry for purse in SPEND_ORDER for entry in purse_entries(conn, tenant_id, cardholder_id, purse, limit)]
-    return sorted(entries, key=lambda entry: entry.recorded_at, reverse=True)[:limit]
+    return sorted(entries, key=lambda entry: (entry.event_at, entry.number), reverse=True)[:limit]
 
 
 class TransferDiffers(Conflict):
@@ -117,10 +117,18 @@ def credit_wallet(
 
 
 def record_overrun(
-    conn: Connection, tenant_id: str, water_session_id: str, amount_minor: int, transfer_id: str, now: datetime
+    conn: Connection,
+    tenant_id: str,
+    water_session_id: str,
+    amount_minor: int,
+    transfer_id: str,
+    now: datetime,
+    at: datetime | None = None,
 ) -> None:
     """
     Book what a water session cost beyond its hold as the operator's loss, once per transfer id.
+
+    It stands in the books where it happened: `at` (of `rules.happened_at`), or now.
 
     :raises TransferDiffers: if the id stands for something else.
     """
@@ -130,8 +138,29 @@ def record_overrun(
         debit_account_id=ledger.account(conn, tenant_id, "operator_loss"),
         credit_account_id=ledger.account(conn, tenant_id, "water_revenue"),
         amount_minor=amount_minor,
-        event_at=now,
+        event_at=at or now,
         reference=water_session_id,
         memo="overrun beyond the hold",
+    )
+    _book(conn, tenant_id, request, now)
+
+
+def take_overrun_back(
+    conn: Connection, tenant_id: str, water_session_id: str, amount_minor: int, transfer_id: str, now: datetime
+) -> None:
+    """
+    Take back, by an entry of its own, what was booked too much as the operator's loss, once per transfer id.
+
+    :raises TransferDiffers: if the id stands for something else.
+    """
+    request = TransferRequest(
+        transfer_id=transfer_id,
+        kind=TransferKind.SINGLE,
+        debit_account_id=ledger.account(conn, tenant_id, "water_revenue"),
+        credit_account_id=ledger.account(conn, tenant_id, "operator_loss"),
+        amount_minor=amount_minor,
+        event_at=now,
+        reference=water_session_id,
+        memo="less was lost than a reading said",
     )
     _book(conn, tenant_id, request, now)

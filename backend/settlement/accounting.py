@@ -22,6 +22,15 @@ from backend.water_sessions.types import WaterSession
 log = logging.getLogger(__name__)
 
 
+def happened_at(of: WaterSession, now: datetime) -> datetime:
+    """
+    Return where a session's money stands in the books: when its valve closed, never before its money was held.
+
+    `payments.happened_at` says how far a device's clock is believed.
+    """
+    return payments.happened_at(of.closed_at, not_before=of.authorized_at or of.requested_at, now=now)
+
+
 def read(
     conn: Connection,
     of: WaterSession,
@@ -80,8 +89,9 @@ def correct(conn: Connection, settled: WaterSession, evidence: dict[str, Any], n
     """
     Put the true ending in place of the reading that stood in for it; nobody is charged a second time.
 
-    More water is the operator's loss. What was charged for less water is given back at once, and is a case for a person
-    to look at: why did the reading that stood in say more?
+    More water is the operator's loss. Less water is taken off the loss that was booked from the reading, if any; what
+    was charged beyond that is given back at once, and is a case for a person to look at: why did the reading that stood
+    in say more?
     """
     was_volume_ml, captured = settled.volume_ml or 0, settled.captured_minor or 0
     lost = settled.overrun_minor or 0
@@ -102,9 +112,14 @@ def correct(conn: Connection, settled: WaterSession, evidence: dict[str, Any], n
     if more_minor > 0 or bill.volume_ml > was_volume_ml:
         more_ml = bill.volume_ml - was_volume_ml
         write_loss(conn, after, "after_reading", max(more_ml, 0), max(more_minor, 0), now)
-    elif bill.charge_minor < captured:
-        log.error("charged too much from a reading", extra={"session": after.water_session_id})
-        _give_back(conn, after, was_volume_ml - bill.volume_ml, captured - bill.charge_minor, now)
+    elif more_minor < 0:
+        less_ml, back_minor = was_volume_ml - bill.volume_ml, min(lost, -more_minor)
+        if back_minor > 0:
+            _take_loss_back(conn, after, less_ml, back_minor, now)
+        if bill.charge_minor < captured:
+            log.error("charged too much from a reading", extra={"session": after.water_session_id})
+            _give_back(conn, after, less_ml, captured - bill.charge_minor, now)
+        lost -= back_minor
     return water_sessions.amend(
         conn,
         after,
@@ -137,6 +152,19 @@ def _give_back(conn: Connection, of: WaterSession, volume_ml: int, amount_minor:
             auth_id=of.auth_id,
             amount_minor=refund_minor,
             reason="overcharged",
+            now=now,
+        )
+
+
+def _take_loss_back(conn: Connection, of: WaterSession, volume_ml: int, amount_minor: int, now: datetime) -> None:
+    """Take off the operator's loss what a reading had said too much, by an entry of its own, once per session."""
+    if _write_down(conn, of, "loss_taken_back", volume_ml, amount_minor, now):
+        payments.take_overrun_back(
+            conn,
+            tenant_id=of.tenant_id,
+            water_session_id=of.water_session_id,
+            amount_minor=amount_minor,
+            transfer_id=f"tr_{of.water_session_id.removeprefix('ws_')}.loss_taken_back",
             now=now,
         )
 
@@ -176,4 +204,5 @@ def write_loss(
             amount_minor=amount_minor,
             transfer_id=f"tr_{of.water_session_id.removeprefix('ws_')}.{cause}",
             now=now,
+            at=happened_at(of, now),
         )

@@ -10,8 +10,8 @@ unbilled_water = Table(
     Column("tenant_id", String(64), primary_key=True),
     Column("water_session_id", String(64), primary_key=True),
     #: `after_release`: its hold was given back before the ending was known; `hold_gone`: the hold had lapsed;
-    #: `overrun`: beyond the hold; `after_reading`: beyond what was billed from a mere reading. `overcharged` is the
-    #: opposite: so much too much was billed from a mere reading, for a person to give back
+    #: `overrun`: beyond the hold; `after_reading`: beyond what was billed from a mere reading. Two are the opposite:
+    #: so much too much was charged from a mere reading (`overcharged`), or booked as lost (`loss_taken_back`)
     Column("cause", String(32), primary_key=True),
     Column("device_id", String(64), nullable=False),
     Column("opening_pulses", BigInteger, nullable=False),

@@ -175,6 +175,7 @@ def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSess
     authorization = payments.authorization(conn, tenant_id, auth_id)
     is_held = authorization.state == payments.State.HELD
     bill = accounting.billed(conn, metered, authorization.amount_minor if is_held else 0)
+    at = accounting.happened_at(metered, now)
     if bill.captured_minor > 0:
         capture_id = f"cap_{metered.water_session_id.removeprefix('ws_')}"
         payments.capture(
@@ -184,9 +185,10 @@ def _settle(conn: Connection, metered: WaterSession, now: datetime) -> WaterSess
             capture_id=capture_id,
             amount_minor=bill.captured_minor,
             now=now,
+            at=at,
         )
     elif is_held:
-        payments.void(conn, tenant_id=tenant_id, auth_id=auth_id, now=now)
+        payments.void(conn, tenant_id=tenant_id, auth_id=auth_id, now=now, at=at)
     if bill.overrun_minor > 0:
         cause = "overrun" if is_held else "hold_gone"
         accounting.write_loss(conn, metered, cause, bill.volume_ml, bill.overrun_minor, now)
@@ -219,7 +221,8 @@ def on_refused(
         conn, current, Event.COMMAND_REFUSED, refusal=event.code.value, closed_at=from_epoch_ms(event.at_ms)
     )
     if effect is Effect.MOVE:
-        payments.void(conn, tenant_id=tenant_id, auth_id=after.auth_id, now=now)
+        at = accounting.happened_at(after, now)
+        payments.void(conn, tenant_id=tenant_id, auth_id=after.auth_id, now=now, at=at)
         taps.open_waiting(conn, ctx, tenant_id, after.device_id, now)
     return after
 

@@ -21,7 +21,7 @@ from backend.payments.port import (
     Succeeded,
     Unknown,
 )
-from backend.payments.rails.amounts import from_yuan, to_yuan
+from backend.payments.rails.amounts import from_spaced_time, from_yuan, to_yuan
 from backend.payments.rails.merchants import AlipayMerchant
 
 FREEZE = "alipay.fund.auth.order.freeze"
@@ -183,7 +183,7 @@ def after_freeze(node: Node, order: Order) -> Answer:
     status = "held"
     if _text(node, "order_status") in ("FINISH", "CLOSED"):
         status = "captured" if from_yuan(node.get("total_pay_amount")) else "voided"
-    return Succeeded(status, order.amount_minor, _text(node, "auth_no"))
+    return Succeeded(status, order.amount_minor, _text(node, "auth_no"), from_spaced_time(node.get("gmt_trans")))
 
 
 def after_unfreeze(node: Node, step: Step) -> Answer:
@@ -195,7 +195,7 @@ def after_unfreeze(node: Node, step: Step) -> Answer:
         return wrong
     if _text(node, "status") != "SUCCESS":
         return Declined("alipay_closed") if _text(node, "status") == "CLOSED" else Unknown("waiting")
-    return Succeeded("voided", step.amount_minor, _text(node, "operation_id"))
+    return Succeeded("voided", step.amount_minor, _text(node, "operation_id"), from_spaced_time(node.get("gmt_trans")))
 
 
 def after_freeze_cancel(node: Node, order: Order) -> Answer:
@@ -218,7 +218,7 @@ def after_pay(node: Node, number: str, amount_minor: int, status: str) -> Answer
         return said
     if wrong := _checked(node, number=("out_trade_no", number), amount=("total_amount", amount_minor)):
         return wrong
-    return Succeeded(status, amount_minor, _text(node, "trade_no"))
+    return Succeeded(status, amount_minor, _text(node, "trade_no"), from_spaced_time(node.get("gmt_payment")))
 
 
 def after_trade_query(node: Node, number: str, amount_minor: int, status: str) -> Answer:
@@ -229,7 +229,8 @@ def after_trade_query(node: Node, number: str, amount_minor: int, status: str) -
         return wrong
     match _text(node, "trade_status"):
         case "TRADE_SUCCESS" | "TRADE_FINISHED":
-            return Succeeded(status, amount_minor, _text(node, "trade_no"))
+            paid_at = from_spaced_time(node.get("send_pay_date"))
+            return Succeeded(status, amount_minor, _text(node, "trade_no"), paid_at)
         case "TRADE_CLOSED" if node.get("send_pay_date"):
             return Succeeded("refunded", amount_minor, _text(node, "trade_no"))
         case "TRADE_CLOSED":
@@ -277,7 +278,8 @@ def after_refund_query(node: Node, order: Order, step: Step) -> Answer:
         return wrong
     if _text(node, "refund_status") not in ("", "REFUND_SUCCESS"):
         return Unknown("waiting")
-    return Succeeded(_STEP_STATUS[step.kind], step.amount_minor, _text(node, "trade_no"))
+    at = from_spaced_time(node.get("gmt_refund_pay"))
+    return Succeeded(_STEP_STATUS[step.kind], step.amount_minor, _text(node, "trade_no"), at)
 
 
 def notification(merchant: AlipayMerchant, fields: Mapping[str, str]) -> Notification:
@@ -310,7 +312,8 @@ def _about_trade(notify_id: str, fields: Mapping[str, str]) -> Notification:
         raise NotificationRefused("malformed")
     match fields.get("trade_status"):
         case "TRADE_SUCCESS" | "TRADE_FINISHED":
-            answer: Answer = Succeeded("charged", amount_minor, fields.get("trade_no", ""))
+            paid_at = from_spaced_time(fields.get("gmt_payment"))
+            answer: Answer = Succeeded("charged", amount_minor, fields.get("trade_no", ""), paid_at)
         case "TRADE_CLOSED":
             answer = Declined("alipay_closed")
         case "WAIT_BUYER_PAY":
@@ -331,7 +334,8 @@ def _about_freeze(notify_id: str, fields: Mapping[str, str]) -> Notification:
     reference = fields.get("auth_no" if is_order else "operation_id", "")
     match fields.get("status"):
         case "SUCCESS":
-            answer: Answer = Succeeded(status, amount_minor, reference)
+            at = from_spaced_time(fields.get("gmt_trans"))
+            answer: Answer = Succeeded(status, amount_minor, reference, at)
         case "CLOSED":
             answer = Declined("alipay_closed")
         case "INIT":

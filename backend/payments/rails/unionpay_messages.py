@@ -21,7 +21,7 @@ from backend.payments.port import (
     Succeeded,
     Unknown,
 )
-from backend.payments.rails.amounts import BEIJING, compact_time, from_fen
+from backend.payments.rails.amounts import BEIJING, compact_time, from_fen, from_trace_time
 from backend.payments.rails.merchants import UnionPayMerchant
 
 ACCEPTED = "00"
@@ -167,7 +167,11 @@ def _became(fields: Mapping[str, str], status: str, amount_minor: int) -> Answer
         return Unknown("currency_differs")
     if from_fen(fields.get("txnAmt")) != amount_minor:
         return Unknown("amount_differs")
-    return Succeeded(status, amount_minor, fields.get("queryId", ""))
+    return Succeeded(status, amount_minor, fields.get("queryId", ""), _traced_at(fields))
+
+
+def _traced_at(fields: Mapping[str, str]) -> datetime | None:
+    return from_trace_time(fields.get("traceTime"), fields.get("txnTime"))
 
 
 def notification(merchant: UnionPayMerchant, fields: Mapping[str, str]) -> Notification:
@@ -185,7 +189,7 @@ def notification(merchant: UnionPayMerchant, fields: Mapping[str, str]) -> Notif
     code = fields.get("respCode", "")
     if txn_type not in _STATUS_OF_TYPE or not number or not query_id or amount_minor is None or not code:
         raise NotificationRefused("malformed")
-    answer: Answer = Succeeded(_STATUS_OF_TYPE[txn_type], amount_minor, query_id)
+    answer: Answer = Succeeded(_STATUS_OF_TYPE[txn_type], amount_minor, query_id, _traced_at(fields))
     if code != ACCEPTED:
         answer = Unknown(f"unionpay_{code}"[:64]) if code in _NOT_SAID else Declined(reason_of(code))
     is_order = txn_type in _ORDER_TYPES

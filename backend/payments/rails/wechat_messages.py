@@ -22,6 +22,7 @@ from backend.payments.port import (
     Succeeded,
     Unknown,
 )
+from backend.payments.rails.amounts import from_rfc3339
 from backend.payments.rails.merchants import WeChatMerchant
 
 #: WeChat reverses a charge from 15 seconds after it arrived there, which is up to a time-out after we ordered it.
@@ -141,7 +142,8 @@ def after_charge(merchant: WeChatMerchant, node: Node, order: Order) -> Answer:
                 return Unknown("currency_differs")
             if _fen(node, "total") != order.amount_minor:
                 return Unknown("amount_differs")
-            return Succeeded("charged" if state == "SUCCESS" else "refunded", order.amount_minor, reference)
+            status, paid_at = "charged" if state == "SUCCESS" else "refunded", from_rfc3339(node.get("success_time"))
+            return Succeeded(status, order.amount_minor, reference, paid_at)
         case "REVOKED" if reference:
             return Succeeded("voided", order.amount_minor, reference)
         case "CLOSED" | "REVOKED" | "PAYERROR" as state:
@@ -166,7 +168,8 @@ def after_refund(node: Node, order: Order, step: Step) -> Answer:
                 return Unknown("currency_differs")
             if (_fen(node, "refund"), _fen(node, "total")) != (step.amount_minor, order.amount_minor):
                 return Unknown("amount_differs")
-            return Succeeded(_STEP_STATUS[step.kind], step.amount_minor, _text(node, "refund_id"))
+            at = from_rfc3339(node.get("success_time"))
+            return Succeeded(_STEP_STATUS[step.kind], step.amount_minor, _text(node, "refund_id"), at)
         case "CLOSED" | "ABNORMAL" as state:
             return Declined(f"wechat_refund_{state.lower()}")
     return Unknown("waiting")
@@ -202,7 +205,8 @@ def notification(merchant: WeChatMerchant, notify_id: object, content: Node) -> 
     state = _text(content, "refund_status" if refund_number else "trade_state")
     answer: Answer
     if state == "SUCCESS" and amount_minor is not None:
-        answer = Succeeded("refunded" if refund_number else "charged", amount_minor, reference)
+        at = from_rfc3339(content.get("success_time"))
+        answer = Succeeded("refunded" if refund_number else "charged", amount_minor, reference, at)
     elif state in ("CLOSED", "ABNORMAL", "REVOKED", "PAYERROR"):
         answer = Declined(f"wechat_{'refund_' if refund_number else ''}{state.lower()}")
     elif state in ("PROCESSING", "USERPAYING", "NOTPAY", "ACCEPT", "REFUND"):

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from backend.ledger import service as ledger
 from backend.payments import orders, queue_repository
 from backend.payments.port import Answer, Succeeded, Unknown
 from backend.payments.rules import NEVER_SENT_AFTER, Source
@@ -32,6 +33,18 @@ def _asked(world: World) -> Authorization:
 
 
 class TestApplyAnswer:
+    @pytest.mark.parametrize(("paid_s", "stands_s"), [(4, 4), (-3_600, 60), (3_600, 60), (None, 60)])
+    def test_the_hold_stands_where_the_provider_took_it(self, world: World, paid_s: int | None, stands_s: int) -> None:
+        asked = _asked(world)
+        paid_at = None if paid_s is None else asked.created_at + timedelta(seconds=paid_s)
+        now = asked.created_at + timedelta(seconds=60)
+
+        _hear(world, Succeeded("held", 300, "ref", paid_at), Source.NOTIFICATION, now)
+
+        with world.db.read() as conn:
+            (hold,) = ledger.transfers_of(conn, "gxu", "ws_1")
+        assert (hold.event_at, hold.recorded_at) == (asked.created_at + timedelta(seconds=stands_s), now)
+
     @pytest.mark.parametrize(("early_ms", "state"), [(1, State.HELD), (0, State.DECLINED)])
     def test_a_success_counts_before_the_authorization_ends(self, world: World, early_ms: int, state: State) -> None:
         now = _asked(world).expires_at - timedelta(milliseconds=early_ms)

@@ -1,7 +1,10 @@
 """Campus purses: spent in order, held and captured together, given back to the person's own money first."""
 
+from datetime import timedelta
+
 import pytest
 
+from backend.ledger import service as ledger
 from backend.payments import service
 from backend.payments.service import Part, Purse, State, Wallet
 from tests.unit.backend.payments.books import assert_settled, balance
@@ -145,6 +148,72 @@ class TestParts:
 
 
 class TestWalletEntries:
+    def test_they_stand_by_when_they_happened_and_their_balances_add_up(self, world: World) -> None:
+        fill(world, 0, 0, 1_000)
+        world.open("wallet", 300)
+        closed_at = world.now + timedelta(minutes=4)
+        world.now += timedelta(hours=1)
+        world.credit(50)
+        world.now += timedelta(hours=1)
+
+        with world.db.write() as conn:  # the gateway was away: the shower is told of after the gift
+            service.capture(
+                conn,
+                tenant_id="gxu",
+                auth_id="auth_1",
+                capture_id="cap_1",
+                amount_minor=300,
+                now=world.now,
+                at=closed_at,
+            )
+
+        with world.db.read() as conn:
+            entries = service.wallet_entries(conn, "gxu", "ch_1", 9)
+            pages, place = [], None
+            while page := service.purse_entries(conn, "gxu", "ch_1", "wallet", 1, before=place):
+                pages += page
+                place = page[-1].place
+            noon = ledger.period(
+                conn,
+                "gxu",
+                "cardholder_wallet/ch_1",
+                closed_at - timedelta(seconds=1),
+                closed_at + timedelta(seconds=1),
+            )
+        assert pages == entries
+        assert [(each.change_minor, each.balance_minor) for each in entries if each.change_minor] == [
+            (50, 750),
+            (-300, 700),
+            (1_000, 1_000),
+        ]
+        assert [(each.event_at, each.recorded_at) for each in entries if each.change_minor == -300] == [
+            (closed_at, world.now)
+        ]
+        assert (noon.opening_minor, noon.out_minor, noon.closing_minor) == (1_000, 300, 700)
+
+    def test_two_purses_are_merged_by_when_things_happened(self, world: World) -> None:
+        fill(world, 100, 0, 1_000)
+        world.open("wallet", 300)
+        closed_at = world.now + timedelta(minutes=4)
+        world.now += timedelta(hours=1)
+        world.credit(50)
+        world.now += timedelta(hours=1)
+        with world.db.write() as conn:
+            service.capture(
+                conn,
+                tenant_id="gxu",
+                auth_id="auth_1",
+                capture_id="cap_1",
+                amount_minor=300,
+                now=world.now,
+                at=closed_at,
+            )
+
+        with world.db.read() as conn:
+            newest = service.wallet_entries(conn, "gxu", "ch_1", 3)
+
+        assert [each.change_minor for each in newest] == [50, -200, -100]
+
     def test_all_purses_are_told_of_newest_first(self, world: World) -> None:
         fill(world, 100, 0, 1_000)
         world.open("wallet", 300)

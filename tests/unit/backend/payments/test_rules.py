@@ -143,3 +143,41 @@ class TestNextQuestion:
         now = NOW + timedelta(seconds=after_s)
 
         assert rules.next_question(attempts=4, sent_at=NOW, now=now) == now + timedelta(seconds=wait_s)
+
+
+class TestHappenedAt:
+    @pytest.mark.parametrize(
+        ("said_s", "expected_s"),
+        [
+            (None, 7_200),  # nobody says
+            (240, 240),
+            (0, 0),
+            (7_200, 7_200),
+            (-1, 0),  # whole seconds, or a clock that is a little slow
+            (-60, 0),
+            (-61, 7_200),  # before the money was held: nonsense
+            (-(10**9), 7_200),
+            (7_201, 7_200),  # never in the future
+            (10**9, 7_200),
+        ],
+    )
+    def test_believes_evidence_within_what_is_possible(self, said_s: int | None, expected_s: int) -> None:
+        said = None if said_s is None else NOW + timedelta(seconds=said_s)
+
+        found = rules.happened_at(said, not_before=NOW, now=NOW + timedelta(hours=2))
+
+        assert found == NOW + timedelta(seconds=expected_s)
+
+    def test_is_never_after_now_even_where_the_hold_is(self) -> None:
+        assert rules.happened_at(NOW, not_before=NOW + timedelta(seconds=5), now=NOW) == NOW
+
+
+class TestSaidAt:
+    def test_only_a_success_has_a_time(self) -> None:
+        assert rules.said_at(Succeeded("charged", 300, at=NOW)) == NOW
+        assert rules.said_at(Succeeded("charged", 300)) is None
+        assert rules.said_at(Declined("no_funds")) is None
+        assert rules.said_at(Unknown("timeout")) is None
+
+    def test_does_not_make_another_answer(self) -> None:
+        assert Succeeded("charged", 300, "r", NOW) == Succeeded("charged", 300, "r")

@@ -1,10 +1,13 @@
 """Top-ups: the wallet is credited once, whenever the answer comes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
-from backend.payments import service, top_ups
+from backend.payments import orders, service, top_ups
+from backend.payments.port import Succeeded
+from backend.payments.rules import Source
 from backend.payments.service import TopUp, TopUpState
 from tests.unit.backend.payments.books import assert_settled, balance
 from tests.unit.backend.payments.conftest import World
@@ -55,6 +58,19 @@ class TestTopUp:
         assert wallet_minor(world) == credited
         assert sum(verb == "charge" for verb, _ in world.provider.calls) == 1
         assert_settled(world.db)
+
+    def test_it_stands_in_the_wallet_when_it_was_paid(self, world: World) -> None:
+        world.provider.behave("lost_answer")
+        made = top_up(world)
+        paid_at, world.now = made.created_at + timedelta(seconds=9), made.created_at + timedelta(hours=2)
+
+        with world.db.write() as conn:
+            paid = Succeeded("charged", 2_000, "ref", paid_at)
+            orders.apply_answer(conn, "gxu", made.top_up_id, paid, source=Source.STATEMENT, now=world.now)
+
+        with world.db.read() as conn:
+            (line,) = service.wallet_entries(conn, "gxu", "ch_1", 9)
+        assert (line.change_minor, line.event_at, line.recorded_at) == (2_000, paid_at, world.now)
 
     def test_a_charge_that_comes_too_late_is_given_back(self, world: World) -> None:
         world.provider.tombstones = False

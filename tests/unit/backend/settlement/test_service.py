@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from sqlalchemy import Connection
 from backend.bootstrap.tables import load_tables
 from backend.db import Database, open_database
 from backend.fleet import service as fleet
+from backend.ledger import service as ledger
 from backend.metering import service as metering
 from backend.outbox import service as outbox
 from backend.payments import cases
 from backend.payments import service as payments
-from backend.settlement import rules, service, sweeper
+from backend.settlement import accounting, rules, service, sweeper
 from backend.tariffs import service as tariffs
 from backend.water_sessions import service as water_sessions
 from backend.water_sessions.machine import State
@@ -118,6 +120,39 @@ class TestOnEnded:
         assert world.wallet().held_minor == 0
         world.check_books()
 
+    @pytest.mark.parametrize(
+        ("closed_s", "stands_s"),
+        [(240, 240), (-30, 0), (-86_400, 7_200), (7_201, 7_200), (10**9, 7_200)],
+        ids=["told late", "a slow clock", "yesterday", "the future", "far future"],
+    )
+    def test_stands_in_the_books_when_the_valve_closed(self, world: World, closed_s: int, stands_s: int) -> None:
+        started = world.start()
+        open_valve(world, started)
+        event = world.ended(started, at_s=closed_s)
+        world.later(7_200)
+
+        change(world, lambda conn: service.on_ended(conn, world.ctx, TENANT, event, world.now))
+
+        stands_at = started.requested_at + timedelta(seconds=stands_s)
+        with world.db.read() as conn:
+            line = payments.wallet_entries(conn, TENANT, world.people["ann"], 1)[0]
+            minute = ledger.period(conn, TENANT, "water_revenue", stands_at, stands_at + timedelta(milliseconds=1))
+        assert (line.change_minor, line.event_at, line.recorded_at) == (-66, stands_at, world.now)
+        assert minute.in_minor == 66
+        world.check_books()
+
+    def test_gives_an_unused_hold_back_when_the_valve_closed(self, world: World) -> None:
+        started = world.start()
+        open_valve(world, started)
+        event = world.ended(started, used=0, at_s=60)
+        world.later(7_200)
+
+        change(world, lambda conn: service.on_ended(conn, world.ctx, TENANT, event, world.now))
+
+        with world.db.read() as conn:
+            line = payments.wallet_entries(conn, TENANT, world.people["ann"], 1)[0]
+        assert (line.kind, line.event_at) == ("void", started.requested_at + timedelta(seconds=60))
+
     def test_settles_before_the_opening_was_heard_of(self, world: World) -> None:
         started = world.start()
 
@@ -216,6 +251,12 @@ class TestOnEnded:
         assert world.session(started.water_session_id).captured_minor == 66
         assert world.wallet().available_minor == START_MINOR
         world.check_books()
+
+
+def _held_at_most(held_minor: int) -> Callable[[Connection, WaterSession, int], rules.Bill]:
+    """Return a bill that finds less held than there is, so that a reading brings both a charge and a loss."""
+    billed = accounting.billed
+    return lambda conn, of, held: billed(conn, of, min(held, held_minor))
 
 
 class TestCorrection:
@@ -325,6 +366,64 @@ class TestCorrection:
             by_cause = {one.cause: one.amount_minor for one in service.unbilled(conn, TENANT)}
         assert by_cause.pop("hold_gone") == lost_before
         assert sum(by_cause.values()) == 66 - lost_before
+        world.check_books()
+
+    def settled_with_a_loss(self, world: World, register: int, *, is_held: bool) -> WaterSession:
+        """Return a session that was settled from a reading, with a loss beyond its hold or instead of it."""
+        started = world.start()
+        open_valve(world, started)
+        if not is_held:
+            change(world, lambda conn: payments.void(conn, tenant_id=TENANT, auth_id=started.auth_id, now=world.now))
+        world.later(900 + sweeper.ENDING_WAIT_S + 10)
+        with world.db.write() as conn:
+            fleet.record_health(conn, TENANT, health(world.now, registers={OUTLET: register}), world.now)
+        sweeper.sweep(world.ctx, world.now)
+        return started
+
+    @pytest.mark.parametrize(("used", "charge"), [(0, 0), (4_500, 33), (9_000, 66), (11_999, 88)])
+    def test_takes_a_loss_back_that_a_reading_had_said_too_high(self, world: World, used: int, charge: int) -> None:
+        started = self.settled_with_a_loss(world, 13_000, is_held=False)
+        before = world.session(started.water_session_id)
+        assert (before.captured_minor, before.overrun_minor) == (0, 88)
+
+        for _ in range(2):
+            world.later(60)
+            end(world, started, used=used)
+
+        after = world.session(started.water_session_id)
+        assert (after.charge_minor, after.captured_minor, after.overrun_minor) == (charge, 0, charge)
+        with world.db.read() as conn:
+            assert balance_of(conn, "operator_loss") == balance_of(conn, "water_revenue") == charge
+            by_cause = {one.cause: one.amount_minor for one in service.unbilled(conn, TENANT)}
+            back = [
+                each
+                for each in ledger.transfers_of(conn, TENANT, started.water_session_id)
+                if each.credit_account_id == "operator_loss"
+            ]
+        assert by_cause.pop("hold_gone") == 88
+        assert by_cause == ({"loss_taken_back": 88 - charge} if charge < 88 else {})
+        assert [each.amount_minor for each in back] == ([88 - charge] if charge < 88 else [])
+        world.check_books()
+
+    @pytest.mark.parametrize("less", [1, 4_500, 200_000])
+    def test_takes_the_loss_back_before_it_gives_money_back(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, less: int
+    ) -> None:
+        monkeypatch.setattr(accounting, "billed", _held_at_most(100))
+        started = self.settled_with_a_loss(world, 19_000, is_held=True)
+        before = world.session(started.water_session_id)
+        assert (before.captured_minor, before.overrun_minor) == (100, 32)
+
+        for _ in range(2):
+            end(world, started, used=max(18_000 - less, 0))
+
+        after = world.session(started.water_session_id)
+        charge = after.charge_minor or 0
+        assert (after.captured_minor, after.overrun_minor) == (100, max(charge - 100, 0))
+        assert world.wallet().available_minor == START_MINOR - min(charge, 100)
+        with world.db.read() as conn:
+            assert balance_of(conn, "operator_loss") == max(charge - 100, 0)
+            assert balance_of(conn, "water_revenue") == charge
         world.check_books()
 
     def test_leaves_a_true_ending_as_it_was(self, world: World) -> None:

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.payments.rails.amounts import code_fits, compact_time, from_fen, from_yuan, spaced_time, to_yuan
+from backend.payments.rails.amounts import (
+    code_fits,
+    compact_time,
+    from_fen,
+    from_rfc3339,
+    from_spaced_time,
+    from_trace_time,
+    from_yuan,
+    spaced_time,
+    to_yuan,
+)
 from tests.unit.backend.payments.rails.parties import CODES, NOW
 
 
@@ -50,3 +60,53 @@ class TestCodeFits:
 class TestTimes:
     def test_are_in_beijing(self) -> None:
         assert (compact_time(NOW), spaced_time(NOW)) == ("20260301200007", "2026-03-01 20:00:07")
+
+
+class TestFromSpacedTime:
+    def test_reads_back_what_spaced_time_writes(self) -> None:
+        assert from_spaced_time(spaced_time(NOW)) == NOW
+        assert from_spaced_time(f"{spaced_time(NOW)}.000") == NOW
+
+    @pytest.mark.parametrize(
+        "text", ["", "2026-03-01", "2026-02-30 10:00:00", "0001-01-01 00:00:00", "2026-03-01T10:00:00", " x", None, 7]
+    )
+    def test_refuses_the_rest(self, text: object) -> None:
+        assert from_spaced_time(text) is None
+
+
+class TestFromRfc3339:
+    @pytest.mark.parametrize(
+        "text", ["2026-03-01T20:00:07+08:00", "2026-03-01T12:00:07Z", "2026-03-01T12:00:07.000000+00:00"]
+    )
+    def test_reads_any_zone(self, text: str) -> None:
+        assert from_rfc3339(text) == NOW
+
+    @pytest.mark.parametrize("text", ["", "2026-03-01T12:00:07", "2026-13-01T12:00:07Z", "20260301T120007Z", None, {}])
+    def test_refuses_the_rest(self, text: object) -> None:
+        assert from_rfc3339(text) is None
+
+
+class TestFromTraceTime:
+    @pytest.mark.parametrize(
+        ("text", "ordered", "written"),
+        [
+            ("0301200007", "20260301195955", "2026-03-01 20:00:07"),
+            ("0101000003", "20261231235958", "2027-01-01 00:00:03"),  # the year turned in between
+            ("0229120000", "20240229115959", "2024-02-29 12:00:00"),
+        ],
+    )
+    def test_takes_the_year_of_the_order(self, text: str, ordered: str, written: str) -> None:
+        assert from_trace_time(text, ordered) == from_spaced_time(written)
+
+    @pytest.mark.parametrize(
+        ("text", "ordered"),
+        [
+            ("", "20260301195955"),
+            ("0301200007", ""),
+            ("0230200007", "20260301195955"),
+            (None, "20260301195955"),
+            ("0301200007", None),
+        ],
+    )
+    def test_refuses_the_rest(self, text: object, ordered: object) -> None:
+        assert from_trace_time(text, ordered) is None

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -46,6 +47,15 @@ class TestAnswers:
 
         assert provider.charge(ORDER, paying(method)) == PAID
         assert provider.query(ORDER) == PAID
+
+    def test_say_when_it_was_paid(self, world: World, method: str) -> None:
+        provider = world.provider
+        told = provider.read_notification(TENANT, *notified(method)).answer
+
+        for answer in (provider.charge(ORDER, paying(method)), provider.query(ORDER), told):
+            assert answer == PAID
+            assert isinstance(answer, Succeeded)
+            assert answer.at == NOW + timedelta(seconds=2)
 
     @_QUICK
     @given(at=st.integers(min_value=0, max_value=100_000))
