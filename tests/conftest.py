@@ -1,21 +1,25 @@
 """Real databases for tests: each test that asks for `database` runs on SQLite and on PostgreSQL."""
 
-import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import create_engine, event
 
 from backend.bootstrap.tables import load_tables
 from backend.cardholders import rules as cardholder_rules
 from backend.db import Database, open_database
+from tests.postgres import PostgresServer, StandingDatabase
+
+# Programs that tests start are compiled once and not at each start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # HYPOTHESIS_PROFILE=thorough tries far more, and others each time.
 # Tests of random lives in a database take a share of the profile's number.
@@ -25,8 +29,6 @@ settings.register_profile(
 )
 settings.register_profile("thorough", max_examples=1_000, deadline=None, suppress_health_check=_QUIET)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "moderate"))
-
-_numbers = itertools.count()
 
 # What a test server may forget in a crash is never looked at again.
 _FORGETFUL = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off", "jit = off")
@@ -39,38 +41,6 @@ def _cheap_passwords() -> Iterator[None]:
     patch.setattr(cardholder_rules, "_SCRYPT_LOG2_N", 4)
     yield
     patch.undo()
-
-
-class PostgresServer:
-    """A server and the one connection over which databases are made and dropped."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._engine: Engine = create_engine(url, isolation_level="AUTOCOMMIT")
-        self._conn = self._engine.connect()
-
-    def say(self, statement: str) -> None:
-        """Run one statement, outside any transaction."""
-        self._conn.exec_driver_sql(statement)
-
-    def address_of(self, name: str) -> str:
-        """Return the address of one of its databases."""
-        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
-
-    @contextmanager
-    def fresh(self, template: str = "template0") -> Iterator[str]:
-        """Yield the address of a database that is copied from a template and dropped afterwards."""
-        name = f"campustap_{os.getpid()}_{next(_numbers)}"
-        self.say(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        try:
-            yield self.address_of(name)
-        finally:
-            self.say(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def close(self) -> None:
-        """Hang up."""
-        self._conn.close()
-        self._engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +93,14 @@ def postgres_database_url(postgres_server: PostgresServer, postgres_template: st
 
 
 @pytest.fixture(scope="session")
+def standing_database(postgres_server: PostgresServer, postgres_template: str) -> Iterator[StandingDatabase]:
+    """Yield the PostgreSQL database of all tests of this process that ask for `database`, one after another."""
+    standing = StandingDatabase(postgres_server, postgres_template)
+    yield standing
+    standing.close()
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file that has all tables and is copied for each test."""
     file = tmp_path_factory.mktemp("template") / "campustap.db"
@@ -136,14 +114,18 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """Yield a fresh database with all tables; the test runs once per kind."""
     if request.param == "postgresql":
-        opened = open_database(request.getfixturevalue("postgres_database_url"))
+        standing: StandingDatabase = request.getfixturevalue("standing_database")
+        opened = open_database(standing.url)
+        yield opened
+        opened.engine.dispose()
+        standing.wash()
     else:
         file = tmp_path / "campustap.db"
         shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
         opened = open_database(f"sqlite:///{file}")
         event.listen(opened.engine, "connect", _never_sync)
-    yield opened
-    opened.engine.dispose()
+        yield opened
+        opened.engine.dispose()
 
 
 def _never_sync(dbapi_connection: Any, _record: Any) -> None:

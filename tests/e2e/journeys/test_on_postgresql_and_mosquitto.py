@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import PostgresServer
 from tests.e2e.journeys.conftest import run_school
 from tests.e2e.journeys.school import School, eventually
+from tests.postgres import PostgresServer
 
 _GATE = "dev_library_1"
 
