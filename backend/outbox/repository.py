@@ -3,13 +3,25 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Integer, and_, bindparam, delete, exists, func, or_, select, tuple_, update
 
-from backend.db.keyed import insert_row, rows_where
+from backend.db.keyed import insert_row, rows_where, set_where
 from backend.outbox.models import commands, cursors, parked, records
 
 Row = dict[str, Any]
 _TURN = select(func.pg_advisory_xact_lock(func.hashtext("water_sessions"), func.hashtext(bindparam("tenant_id"))))
+
+_SEQUENCES_AFTER = (
+    select(records.c.sequence)
+    .where(
+        records.c.tenant_id == bindparam("tenant_id"),
+        records.c.gateway_id == bindparam("gateway_id"),
+        records.c.epoch == bindparam("epoch"),
+        records.c.sequence > bindparam("after"),
+    )
+    .order_by(records.c.sequence)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 def take_turn(conn: Connection, tenant_id: str) -> None:
@@ -103,61 +115,39 @@ def _unmark(conn: Connection, *which: Any, now: datetime) -> int:
 
 def record_sha256(conn: Connection, tenant_id: str, gateway_id: str, epoch: str, sequence: int) -> str | None:
     """Return the digest of an accepted record or None."""
-    return conn.execute(
-        select(records.c.sha256).where(
-            records.c.tenant_id == tenant_id,
-            records.c.gateway_id == gateway_id,
-            records.c.epoch == epoch,
-            records.c.sequence == sequence,
-        )
-    ).scalar_one_or_none()
+    key = {"tenant_id": tenant_id, "gateway_id": gateway_id, "epoch": epoch, "sequence": sequence}
+    row = rows_where(conn, records, key).one_or_none()
+    return None if row is None else row.sha256
 
 
 def insert_record(conn: Connection, values: Row) -> None:
     """Store that a record was accepted."""
-    conn.execute(insert(records).values(values))
+    insert_row(conn, records, values)
 
 
 def cursor(conn: Connection, tenant_id: str, gateway_id: str, epoch: str) -> int | None:
     """Return the stored cursor of an epoch or None."""
-    return conn.execute(
-        select(cursors.c.acked_through).where(
-            cursors.c.tenant_id == tenant_id, cursors.c.gateway_id == gateway_id, cursors.c.epoch == epoch
-        )
-    ).scalar_one_or_none()
+    key = {"tenant_id": tenant_id, "gateway_id": gateway_id, "epoch": epoch}
+    row = rows_where(conn, cursors, key).one_or_none()
+    return None if row is None else row.acked_through
 
 
 def sequences_after(conn: Connection, tenant_id: str, gateway_id: str, epoch: str, after: int, limit: int) -> list[int]:
     """Return accepted sequences above a cursor in order; gaps allowed."""
-    query = (
-        select(records.c.sequence)
-        .where(
-            records.c.tenant_id == tenant_id,
-            records.c.gateway_id == gateway_id,
-            records.c.epoch == epoch,
-            records.c.sequence > after,
-        )
-        .order_by(records.c.sequence)
-        .limit(limit)
-    )
-    return list(conn.execute(query).scalars())
+    given = {"tenant_id": tenant_id, "gateway_id": gateway_id, "epoch": epoch, "after": after, "limit": limit}
+    return list(conn.execute(_SEQUENCES_AFTER, given).scalars())
 
 
 def store_cursor(conn: Connection, tenant_id: str, gateway_id: str, epoch: str, acked_through: int) -> None:
     """Store a cursor, new or moved on."""
-    moved = conn.execute(
-        update(cursors)
-        .where(cursors.c.tenant_id == tenant_id, cursors.c.gateway_id == gateway_id, cursors.c.epoch == epoch)
-        .values(acked_through=acked_through)
-    )
-    if moved.rowcount == 0:
-        key = {"tenant_id": tenant_id, "gateway_id": gateway_id, "epoch": epoch}
-        conn.execute(insert(cursors).values(**key, acked_through=acked_through))
+    key = {"tenant_id": tenant_id, "gateway_id": gateway_id, "epoch": epoch}
+    if set_where(conn, cursors, key, {"acked_through": acked_through}) == 0:
+        insert_row(conn, cursors, {**key, "acked_through": acked_through})
 
 
 def insert_parked(conn: Connection, values: Row) -> None:
     """Store a record that could not be handled."""
-    conn.execute(insert(parked).values(values))
+    insert_row(conn, parked, values)
 
 
 def parked_due(conn: Connection, now: datetime, limit: int) -> list[Row]:

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from backend.tariffs.models import tariff_versions
 from backend.tariffs.rules import TariffVersion
 
+_KEY = ("tenant_id", "tariff_id", "version")
 _COLUMNS = [tariff_versions.c[field.name] for field in fields(TariffVersion)]
+_ONE = select(*_COLUMNS).where(*[tariff_versions.c[name] == bindparam(name) for name in _KEY])
 _AT_PLACES = select(*_COLUMNS).where(
     tariff_versions.c.tenant_id == bindparam("tenant_id"),
     tariff_versions.c.scenario == bindparam("scenario"),
@@ -49,12 +51,8 @@ def end(conn: Connection, version: TariffVersion, active_to: datetime) -> None:
 
 def find(conn: Connection, tenant_id: str, tariff_id: str, version: int) -> TariffVersion | None:
     """Return one version, or None."""
-    query = select(*_COLUMNS).where(
-        tariff_versions.c.tenant_id == tenant_id,
-        tariff_versions.c.tariff_id == tariff_id,
-        tariff_versions.c.version == version,
-    )
-    row = conn.execute(query).one_or_none()
+    given = {"tenant_id": tenant_id, "tariff_id": tariff_id, "version": version}
+    row = conn.execute(_ONE, given).one_or_none()
     return None if row is None else TariffVersion(*row)
 
 
