@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 ONLY ?=
 SEED ?= 7
 WORKERS ?= 2
+# a module is compiled when it is first imported, not at each start of a program
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check fmt lint types layers bench golden contract registers lock hardware hardware-tools campus rig soak clean postgres-test
 
