@@ -14,6 +14,9 @@ _MASK = (1 << 64) - 1
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _GOLDEN = 0x9E3779B97F4A7C15
 
+#: up to so many numbers are scrambled one by one
+_FEW = 4
+
 #: trials that nobody lives to see
 NEVER = 1 << 62
 
@@ -28,14 +31,32 @@ def _scramble(number: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return number ^ (number >> np.uint64(31))
 
 
+def _scramble_one(number: int) -> int:
+    number = (number ^ (number >> 30)) * int(_FIRST) & _MASK
+    number = (number ^ (number >> 27)) * int(_SECOND) & _MASK
+    return number ^ (number >> 31)
+
+
 def bits(seed: int, purpose: int, index: Integers, count: Integers | int = 0) -> npt.NDArray[np.uint64]:
     """Return 64 random bits for each index; `count` says which draw of that index it is."""
     index = np.atleast_1d(np.asarray(index, dtype=np.int64))
     counts = np.atleast_1d(np.asarray(count, dtype=np.int64))
-    key = np.uint64((seed * _GOLDEN + purpose * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) & _MASK)
-    mixed = _scramble(index.astype(np.uint64) + key)
+    key = (seed * _GOLDEN + purpose * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) & _MASK
+    if max(len(index), len(counts)) <= _FEW:
+        return _few_bits(key, index, counts)
+    mixed = _scramble(index.astype(np.uint64) + np.uint64(key))
     mixed = _scramble(mixed + counts.astype(np.uint64) * np.uint64(_GOLDEN))
-    return _scramble(mixed ^ key)
+    return _scramble(mixed ^ np.uint64(key))
+
+
+def _few_bits(key: int, index: Integers, counts: Integers) -> npt.NDArray[np.uint64]:
+    """Return the same bits number by number: a step draws for one or two fixtures, and arrays of one are slow."""
+    made = []
+    for number in range(max(len(index), len(counts)) if len(index) and len(counts) else 0):
+        mixed = _scramble_one(int(index[number if len(index) > 1 else 0]) + key & _MASK)
+        mixed = _scramble_one(mixed + int(counts[number if len(counts) > 1 else 0]) * _GOLDEN & _MASK)
+        made.append(_scramble_one(mixed ^ key))
+    return np.array(made, dtype=np.uint64)
 
 
 def uniform(seed: int, purpose: int, index: Integers, count: Integers | int = 0) -> Floats:

@@ -21,7 +21,7 @@ from firmware_sim.physics.kinds import Floats, Integers
 def head_ratio(pressure_kpa: Floats, height_m: Floats) -> Floats:
     """Return by which factor of its nominal flow an outlet gives, at its height: Q = k·√Δp."""
     left = np.maximum(pressure_kpa - HEAD_KPA_PER_M * height_m, 0.0)
-    ratio: Floats = np.sqrt(left / PRESSURE_KPA)
+    ratio: Floats = np.sqrt(left * (1.0 / PRESSURE_KPA))
     return ratio
 
 

@@ -22,7 +22,7 @@ from firmware_sim.physics.constants import (
     Q1_LPM,
     Q2_LPM,
 )
-from firmware_sim.physics.kinds import Bools, Floats, Integers
+from firmware_sim.physics.kinds import Bools, Chosen, Floats, Integers
 
 
 def relative_error(flow_lpm: Floats, low: Floats, high: Floats) -> Floats:
@@ -46,7 +46,8 @@ class Meters:
 
     def __init__(self, *, seed: int, k_factors_pulses_per_m3: Integers, years_in_service: float = 0.0) -> None:
         count = len(k_factors_pulses_per_m3)
-        everyone = np.arange(count)
+        self._everyone: Integers = np.arange(count)
+        everyone = self._everyone
         self._seed = seed
         self.k_pulses_per_l: Floats = np.asarray(k_factors_pulses_per_m3, dtype=np.float64) / 1000
         low = ERROR_LOW_MEAN + ERROR_LOW_SIGMA * draws.normal(seed, draws.ERROR_LOW, everyone)
@@ -58,19 +59,29 @@ class Meters:
         self._fraction: Floats = np.zeros(count)
         self._reverse_fraction: Floats = np.zeros(count)
         self._slips: Integers = np.zeros(count, dtype=np.int64)
-        self._to_bounce = draws.waiting(seed, draws.BOUNCE, everyone, 0, BOUNCE_SHARE)
-        self._to_miss = draws.waiting(seed, draws.MISS, everyone, 0, MISS_SHARE)
+        #: what each meter's wheel has given, and at which of these pulses the contact bounces or misses next
+        self._given: Integers = np.zeros(count, dtype=np.int64)
+        self._bounces_at = draws.waiting(seed, draws.BOUNCE, everyone, 0, BOUNCE_SHARE)
+        self._misses_at = draws.waiting(seed, draws.MISS, everyone, 0, MISS_SHARE)
+        self._slips_at: Integers = np.minimum(self._bounces_at, self._misses_at)
 
-    def count(self, which: Integers, *, flow_lpm: Floats, liters: Floats, dead: Bools) -> Integers:
+    def count(self, which: Chosen, *, flow_lpm: Floats, liters: Floats, dead: Bools) -> Integers:
         """Return the pulses of these meters for the liters that ran through them at that flow."""
-        error = relative_error(flow_lpm, self.error_low[which], self.error_high[which])
-        counted = np.where(dead, 0.0, liters * self.k_pulses_per_l[which] * (1.0 + error))
+        counted = liters * self.k_pulses_per_l[which] * (1.0 + self.error_high[which])
+        # few meters run below Q2, where the error is another and costs a logarithm
+        slow = np.flatnonzero((flow_lpm < Q2_LPM) & (flow_lpm > 0))
+        if len(slow):
+            meters = self._everyone[which][slow]
+            error = relative_error(flow_lpm[slow], self.error_low[meters], self.error_high[meters])
+            counted[slow] = liters[slow] * self.k_pulses_per_l[meters] * (1.0 + error)
+        if dead.any():
+            counted[dead] = 0.0
         fraction = self._fraction[which] + counted
         whole = np.floor(fraction)
         self._fraction[which] = fraction - whole
         return self._slip(which, whole.astype(np.int64))
 
-    def count_reverse(self, which: Integers, liters: Floats) -> Integers:
+    def count_reverse(self, which: Chosen, liters: Floats) -> Integers:
         """Return the pulses that these meters count backwards."""
         fraction = self._reverse_fraction[which] + liters * self.k_pulses_per_l[which]
         whole = np.floor(fraction)
@@ -78,17 +89,21 @@ class Meters:
         pulses: Integers = whole.astype(np.int64)
         return pulses
 
-    def _slip(self, which: Integers, pulses: Integers) -> Integers:
+    def _slip(self, which: Chosen, pulses: Integers) -> Integers:
         """Add what bounces and take what is missed: each pulse has the same chance, however long a step is."""
-        self._to_bounce[which] -= pulses
-        self._to_miss[which] -= pulses
-        bounced, missed = self._to_bounce[which] <= 0, self._to_miss[which] <= 0
-        if bounced.any() or missed.any():
-            pulses = pulses + bounced - missed
-            self._slips[which[bounced | missed]] += 1
-            self._draw_again(self._to_bounce, draws.BOUNCE, which[bounced], BOUNCE_SHARE)
-            self._draw_again(self._to_miss, draws.MISS, which[missed], MISS_SHARE)
+        given = self._given[which] + pulses
+        self._given[which] = given
+        slipping = np.flatnonzero(given >= self._slips_at[which])
+        if len(slipping):
+            meters = self._everyone[which][slipping]
+            bounced, missed = given[slipping] >= self._bounces_at[meters], given[slipping] >= self._misses_at[meters]
+            pulses[slipping] += bounced.astype(np.int64) - missed
+            self._slips[meters] += 1
+            self._draw_again(self._bounces_at, draws.BOUNCE, meters[bounced], BOUNCE_SHARE)
+            self._draw_again(self._misses_at, draws.MISS, meters[missed], MISS_SHARE)
+            self._slips_at[meters] = np.minimum(self._bounces_at[meters], self._misses_at[meters])
         return pulses
 
-    def _draw_again(self, counters: Integers, purpose: int, which: Integers, share: float) -> None:
-        counters[which] = draws.waiting(self._seed, purpose, which, self._slips[which], share)
+    def _draw_again(self, at: Integers, purpose: int, which: Integers, share: float) -> None:
+        if len(which):
+            at[which] = self._given[which] + draws.waiting(self._seed, purpose, which, self._slips[which], share)

@@ -33,21 +33,20 @@ def cold_degc(day_of_year: int) -> float:
 def hot_share(wanted_degc: float, hot: Floats, cold: float) -> Floats:
     """Return which share of hot water a mixer takes to give what is wanted; all when even that is too cold."""
     share: Floats = (wanted_degc - cold) / np.maximum(hot - cold, 1e-6)
-    return share.clip(0.0, 1.0)
+    return np.minimum(np.maximum(share, 0.0), 1.0)
 
 
 def mixed_degc(share: Floats, hot: Floats, cold: float, cold_flow: Floats) -> Floats:
     """Return what comes out of a mixer when the cold side gives only `cold_flow` of its flow: less cold is hotter."""
-    cold_share = (1.0 - share) * cold_flow
-    total = share + cold_share
-    mixed: Floats = np.where(total > 0, (share * hot + cold_share * cold) / np.where(total > 0, total, 1.0), cold)
+    total = share + (1.0 - share) * cold_flow
+    mixed: Floats = cold + (hot - cold) * (share / np.maximum(total, 1e-12))
     return mixed
 
 
 def coefficient_of_performance(ambient_degc: float, tank_degc: Floats) -> Floats:
     """Return how much heat a heat pump gives for its electricity."""
     found = COP_AT + COP_PER_AMBIENT_K * (ambient_degc - 15.0) - COP_PER_TANK_K * (tank_degc - 45.0)
-    return found.clip(COP_MIN, COP_MAX)
+    return np.minimum(np.maximum(found, COP_MIN), COP_MAX)
 
 
 class Tanks:
@@ -73,7 +72,7 @@ class Tanks:
     def step(self, dt_s: float, *, hot_l: Floats, cold: float) -> None:
         """Let time pass while so much hot water is drawn; cold water takes its place."""
         self.heating = (self.heating & (self.degc < TANK_OFF_DEGC)) | (self.degc < TANK_ON_DEGC)
-        electricity = np.where(self.heating, self._power_kw, 0.0) * dt_s
+        electricity = self._power_kw * self.heating * dt_s
         heat = electricity * coefficient_of_performance(self._ambient, self.degc)
         drawn = hot_l * WATER_KJ_PER_L_K * (self.degc - cold)
         lost = TANK_LOSS_KW_PER_K * (self.degc - self._ambient) * dt_s

@@ -1,7 +1,8 @@
 """
 How fast the simulator's water runs: 10,000 fixtures on one core, at the evening peak, over a day, and with all open.
 
-`--full` walks a whole month in seconds; otherwise memory is looked at over a month in steps of ten seconds.
+`--full` walks a whole month in seconds; otherwise memory is looked at over a month in steps of ten seconds, and over as
+many steps as fit into some seconds of the shortest kind there is, the tick of a served world.
 """
 
 import os
@@ -14,6 +15,7 @@ import psutil
 
 from firmware_sim.physics import arrivals, hazards, meter, showers
 from firmware_sim.physics.water import Surroundings, Water
+from firmware_sim.world import TICK_MS
 from tests.bench.figures import Figure
 
 _FIXTURES, _BEDS = 10_000, 40_000
@@ -75,8 +77,9 @@ def measure_simulator_physics() -> Iterator[Figure]:
     began = time.process_time()
     for _ in range(200):
         water.step(1.0, everyone)
-    yield Figure("physics, every valve open", _speed(200, began), "× real time", "", None, conditions)
+    yield Figure("physics, every valve open", _speed(200, began), "× real time", "goal", _GOAL, conditions)
     yield from _month()
+    yield _ticks()
 
 
 def _month() -> Iterator[Figure]:
@@ -92,3 +95,18 @@ def _month() -> Iterator[Figure]:
     conditions = f"{_FIXTURES} fixtures, {_DAYS} days in steps of {dt_s:.0f} s"
     yield Figure("physics, a month", _speed(_DAYS * 86_400, began), "× real time", "", None, conditions)
     yield Figure("physics, memory after a month", used[-1], "MiB", "after ten days", used[9], conditions)
+
+
+def _ticks() -> Figure:
+    """Measure memory over many of the shortest steps, at the evening peak, so that a leak a step would show."""
+    dt_s, steps = TICK_MS / 1000, 60_000
+    water, taps, process = _water(), _taps(0), psutil.Process()
+    taps.at(_EVENING_S)
+    for step in range(steps // 10):
+        water.step(dt_s, taps.at(_EVENING_S + step * dt_s))
+    before = process.memory_info().rss / 2**20
+    for step in range(steps // 10, steps):
+        water.step(dt_s, taps.at(_EVENING_S + step * dt_s))
+    conditions = f"{_FIXTURES} fixtures, {steps} steps of {TICK_MS} ms from nine in the evening"
+    used = process.memory_info().rss / 2**20
+    return Figure("physics, memory after many short steps", used, "MiB", "after a tenth of them", before, conditions)

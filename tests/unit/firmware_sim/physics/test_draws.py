@@ -33,6 +33,15 @@ class TestUniform:
     def test_does_not_depend_on_company(self) -> None:
         assert draws.uniform(7, draws.LEAK, EVERYONE)[1234] == draws.uniform(7, draws.LEAK, np.array([1234]))[0]
 
+    @pytest.mark.parametrize("size", [0, 1, 2, 4, 5, 9])
+    def test_is_the_same_one_by_one_and_all_at_once(self, size: int) -> None:
+        everyone = draws.bits(7, draws.MISS, EVERYONE, EVERYONE + 3)
+
+        assert draws.bits(7, draws.MISS, EVERYONE[:size], EVERYONE[:size] + 3).tolist() == everyone[:size].tolist()
+        assert draws.bits(-1, draws.MISS, EVERYONE[:size], 1 << 40).dtype == np.uint64
+        over_counts = draws.bits(7, draws.MISS, np.array([5]), EVERYONE[:size])
+        assert over_counts.tolist() == [draws.bits(7, draws.MISS, EVERYONE, n)[5] for n in range(size)]
+
     def test_is_what_it_always_was(self) -> None:
         """A changed hash would change every seeded run that anybody wrote down."""
         assert [hex(number) for number in draws.bits(7, draws.DEMAND, np.arange(2), 3)] == PINNED

@@ -69,7 +69,7 @@ class TestMeters:
     def test_never_count_less_than_nothing(self) -> None:
         few = meters(count=4)
         which, dead = np.arange(4), np.zeros(4, dtype=bool)
-        few._to_miss[:] = 1  # the very next pulse is missed
+        few._misses_at[:] = few._slips_at[:] = 1  # the very next pulse is missed
 
         counts = [few.count(which, flow_lpm=np.full(4, 8.5), liters=np.full(4, 0.001), dead=dead) for _ in range(50)]
 

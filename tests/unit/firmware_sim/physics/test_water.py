@@ -61,6 +61,44 @@ class TestReproducible:
         assert alone.demand_lpm[0] == crowd.demand_lpm[0]
 
 
+class TestPicking:
+    """Where most run, all are worked on; that saves time and changes nothing."""
+
+    def test_gives_what_working_on_everyone_gives(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sites = {}
+        for most in (-1.0, 2.0):
+            monkeypatch.setattr("firmware_sim.physics.water._MOST", most)
+            site = water(60, risers=4, floors=5, wear=3e3, flushes_per_hour=60, demand_sigma=0.25)
+            site.broken.leak_lpm[:] = hazards.leaks_lpm(9, 60, share=0.3)
+            site.broken.reverse_lpm[7] = 0.7
+            site.broken.meter_dead[9] = site.broken.air[12] = site.broken.half_open[20] = True
+            site.mixer_open[30] = False
+            site.ambient_degc[40] = -5.0
+            pulses = np.zeros(60, dtype=np.int64)
+            back = np.zeros(60, dtype=np.int64)
+            for number, row in enumerate(pattern(300, 60)):
+                row &= number % 100 < 60  # everybody rests now and then, long enough to cool
+                pulses += site.step(20.0 if number % 100 >= 60 else 1.0, row)
+                back += site.reverse_pulses()
+            site.step(1.0, np.ones(60, dtype=bool))  # looks at everyone
+            sites[most] = site, pulses, back
+
+        (everyone, pulses, back), (picked, same_pulses, same_back) = sites.values()
+        assert np.array_equal(pulses, same_pulses)
+        assert np.array_equal(back, same_back)
+        assert pulses.min() == 0 < np.median(pulses)
+        for name in ("delivered_l", "returned_l", "flow_lpm", "valve", "_slug_l"):
+            assert getattr(picked, name) == pytest.approx(getattr(everyone, name), rel=1e-9, abs=1e-9), name
+        assert picked.temperatures_degc() == pytest.approx(everyone.temperatures_degc(), abs=1e-9)
+
+    @pytest.mark.parametrize(("running", "all_of_them"), [(4, False), (5, True)])
+    def test_stops_where_more_than_four_in_ten_run(self, running: int, all_of_them: bool) -> None:
+        site = water(10)
+        site.step(1.0, np.arange(10) < running)
+
+        assert isinstance(site._active, slice) == all_of_them
+
+
 class TestMass:
     def test_goes_up_a_riser_and_out_of_its_fixtures(self) -> None:
         site = water(60, risers=4, floors=5, wear=3e3, flushes_per_hour=60)
