@@ -18,6 +18,8 @@ from gateway.contract.provisioning import Birth, ConfigurationState, configurati
 from gateway.devices.access_reader import AccessReader
 from gateway.devices.budget import budgets
 from gateway.devices.drivers import has_profile, outlet_on
+from gateway.devices.parts import PartRefused, composed_of
+from gateway.devices.ports import OutletPort
 from gateway.devices.registry import Registry
 from gateway.kit import Clock, Trace, end_tasks, new_id, now_ms
 from gateway.modbus.bus import Bus
@@ -118,7 +120,10 @@ class Gateway:
         )
         self.lookout = Lookout(
             self.buses,
-            {line.line_id: [d.unit for d in config.devices if d.line_id == line.line_id] for line in config.lines},
+            {
+                line.line_id: [p.unit for d in config.devices for p in d.places if p.line_id == line.line_id]
+                for line in config.lines
+            },
             tuple(load(path.stem) for path in sorted(MAPS_DIR.glob("*.toml"))),
             self.own_faults,
             is_quiet=self._is_quiet,
@@ -171,24 +176,34 @@ class Gateway:
         passages: list[PassageMemory],
     ) -> DeviceController:
         try:
-            register_map = load(device.map_id, self._config.maps_dir)
+            for place in device.places:
+                self._maps[place.map_id] = load(place.map_id, self._config.maps_dir)
         except MapError as error:
             raise ConfigRefused(f"device {device.device_id}: map_id: {error}") from error
+        register_map = self._maps[device.map_id]
         if device.kind == "door" and not has_profile(register_map):
             raise ConfigRefused(
                 f"device {device.device_id}: kind: a {device.map_id} is no door of ours: "
                 'write kind = "outlet", and it is read, and its cards are passed on'
             )
-        self._maps[register_map.map_id] = register_map
         bus = self.buses[device.line_id]
-        line = next(line for line in self._config.lines if line.line_id == device.line_id)
+        lines = {line.line_id: line for line in self._config.lines}
+        on_lines = [lines[place.line_id] for place in device.places]
+        line = lines[device.line_id]
         with self.store.transaction() as tx:
             memory = tx.memory.device(device.device_id)
-        period_s = line.flags_period_ms / 1000
+        period_s = max(each.flags_period_ms for each in on_lines) / 1000
         if device.kind == "door":
             door = AccessReader(bus, device.unit, register_map)
             return DoorController(device.device_id, door, around, memory, passages, period_s=period_s)
-        outlet = outlet_on(bus, device.unit, register_map, clock=self._clock)
+        try:
+            outlet: OutletPort = (
+                composed_of(device, self._maps, self.buses, clock=self._clock)
+                if device.parts
+                else outlet_on(bus, device.unit, register_map, clock=self._clock)
+            )
+        except PartRefused as error:
+            raise ConfigRefused(f"device {device.device_id}: {error}") from error
         return OutletController(
             device.device_id,
             outlet,
@@ -197,8 +212,8 @@ class Gateway:
             sessions,
             period_s=period_s,
             meter_period_s=self._config.meter_period_s,
-            hot_period_s=line.hot_period_ms / 1000,
-            idle_period_s=line.idle_period_ms / 1000,
+            hot_period_s=max(each.hot_period_ms for each in on_lines) / 1000,
+            idle_period_s=max(each.idle_period_ms for each in on_lines) / 1000,
             is_slow=line.is_slow and has_profile(register_map),
         )
 
@@ -226,13 +241,15 @@ class Gateway:
     def _is_quiet(self, line_id: str) -> bool:
         """Return whether a line has neither running water nor a command."""
         return not any(
-            self.controllers[device.device_id].is_busy() for device in self._config.devices if device.line_id == line_id
+            self.controllers[device.device_id].is_busy()
+            for device in self._config.devices
+            if line_id in [place.line_id for place in device.places]
         )
 
     def _health(self) -> HealthReport:
         for device in self._config.devices:
-            unit = self.buses[device.line_id].unit(device.unit)
-            self.registry.device(device.device_id).crc_errors = unit.crc_errors
+            units = [self.buses[place.line_id].unit(place.unit) for place in device.places]
+            self.registry.device(device.device_id).crc_errors = sum(unit.crc_errors for unit in units)
         return self.registry.report(
             gateway=self._config.gateway,
             now_ms=self._clock(),
@@ -245,9 +262,10 @@ class Gateway:
         """Return the report for the backend, in which devices of an overcommitted line say so: they will be slow."""
         report = self._health()
         warnings = {
-            device.device_id: self.budgets[device.line_id].warning
+            device.device_id: self.budgets[place.line_id].warning
             for device in self._config.devices
-            if device.line_id in self.budgets and self.budgets[device.line_id].warning
+            for place in device.places
+            if place.line_id in self.budgets and self.budgets[place.line_id].warning
         }
         if not warnings:
             return report

@@ -2,7 +2,9 @@
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,28 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the units that an outlet is made of, and what it is to it."""
+
+    #: one of `PART_ROLES`
+    role: str
+    line_id: str
+    unit: int
+    map_id: str
+    #: which point of the map has which role, where it is not the map's own: another relay, another input
+    points: Mapping[str, str] = field(default_factory=dict)
+    #: pulses per liter of the meter behind a counter's input; empty where map or device say it
+    k_factor: str = ""
+
+    @property
+    def channel(self) -> tuple[str, ...]:
+        """What of the unit it takes, to be told from what others take of it."""
+        return tuple(sorted(self.points.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredDevice:
-    """A device that should be at a unit address of a line."""
+    """A device that should be at a unit address of a line; of one that is made of parts, the valve's."""
 
     device_id: str
     line_id: str
@@ -57,6 +79,12 @@ class ConfiguredDevice:
     map_id: str
     #: `outlet` or `door`
     kind: str
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def places(self) -> tuple[Part, ...]:
+        """Every unit it is made of; one, of a device that is no composition."""
+        return self.parts or (Part(role=self.kind, line_id=self.line_id, unit=self.unit, map_id=self.map_id),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +192,10 @@ _TOP = frozenset(
 )
 _BROKER = frozenset({"host", "port", "ca", "cert", "key"})
 _DEVICE = frozenset({"device_id", "line_id", "unit", "map_id", "kind"})
+_COMPOSED = frozenset({"device_id", "kind", "parts"})
+_PART = frozenset({"role", "line_id", "unit", "map_id", "points", "k_factor"})
+#: what a unit may be to an outlet; the first two are needed
+PART_ROLES = ("valve", "meter", "temperature")
 _LINE = frozenset(
     {"line_id", "transport", "baud", "parity", "timeout_ms", "flags_period_ms", "hot_period_ms", "idle_period_ms"}
 )
@@ -203,7 +235,62 @@ def _line(section: _Section) -> Line:
     )
 
 
+def _points(section: _Section) -> dict[str, str]:
+    points = section.values.get("points", {})
+    if not isinstance(points, dict) or not all(isinstance(name, str) and name for name in points.values()):
+        raise section.refuse(
+            "points", 'write roles and points of the map, for example points = { valve_cmd = "relay_2" }'
+        )
+    return points
+
+
+def _part(section: _Section) -> Part:
+    section.check_known(_PART)
+    k_factor = section.values.get("k_factor", "")
+    hint = 'write the pulses per liter as text, for example k_factor = "450" or "1/10"'
+    if not isinstance(k_factor, str):
+        raise section.refuse("k_factor", hint)
+    try:
+        is_factor = not k_factor or Fraction(k_factor) * 1_000 >= 1
+    except (ValueError, ZeroDivisionError) as error:
+        raise section.refuse("k_factor", hint) from error
+    if not is_factor:
+        raise section.refuse("k_factor", hint)
+    return Part(
+        role=section.choice("role", PART_ROLES),
+        line_id=section.text("line_id", "name one of the lines"),
+        unit=section.number("unit", 1, 247),
+        map_id=section.text("map_id", 'name the register map, for example map_id = "waveshare.relay8"'),
+        points=_points(section),
+        k_factor=k_factor,
+    )
+
+
+def _composed(section: _Section) -> ConfiguredDevice:
+    section.check_known(_COMPOSED)
+    tables = section.values["parts"]
+    if not isinstance(tables, list):
+        raise section.refuse("parts", "write [[devices.parts]] tables")
+    parts = tuple(_part(_Section(section.path, f"{section.name} part {n}", table)) for n, table in enumerate(tables, 1))
+    roles = [part.role for part in parts]
+    if len(set(roles)) != len(roles) or not {"valve", "meter"} <= set(roles):
+        raise section.refuse("parts", "write one valve and one meter, and at most one temperature")
+    if section.choice("kind", ("outlet", "door")) != "outlet":
+        raise section.refuse("kind", 'what is made of parts is an outlet: write kind = "outlet"')
+    valve = next(part for part in parts if part.role == "valve")
+    return ConfiguredDevice(
+        device_id=section.topic_part("device_id"),
+        line_id=valve.line_id,
+        unit=valve.unit,
+        map_id=valve.map_id,
+        kind="outlet",
+        parts=parts,
+    )
+
+
 def _device(section: _Section) -> ConfiguredDevice:
+    if "parts" in section.values:
+        return _composed(section)
     section.check_known(_DEVICE)
     return ConfiguredDevice(
         device_id=section.topic_part("device_id"),
@@ -225,17 +312,30 @@ def _check_references(path: Path, lines: tuple[Line, ...], devices: tuple[Config
     known = {line.line_id for line in lines}
     if len(known) != len(lines):
         raise ConfigRefused(f"{path}: lines: give each line its own line_id")
-    places: set[tuple[str, int]] = set()
+    taken: dict[tuple[str, int], list[tuple[ConfiguredDevice, Part]]] = {}
     ids: set[str] = set()
     for device in devices:
-        if device.line_id not in known:
-            raise ConfigRefused(f"{path}: device {device.device_id}: line_id: no line is called {device.line_id!r}")
-        if (device.line_id, device.unit) in places:
-            raise ConfigRefused(f"{path}: device {device.device_id}: unit: {device.unit} is already taken on its line")
+        where = f"{path}: device {device.device_id}"
+        for place in device.places:
+            if place.line_id not in known:
+                raise ConfigRefused(f"{where}: line_id: no line is called {place.line_id!r}")
+            others = taken.setdefault((place.line_id, place.unit), [])
+            if not all(_may_share(device, place, *other) for other in others):
+                hint = "; parts that share it need points of their own" if device.parts else ""
+                raise ConfigRefused(f"{where}: unit: {place.unit} is already taken on its line{hint}")
+            others.append((device, place))
         if device.device_id in ids:
-            raise ConfigRefused(f"{path}: device {device.device_id}: device_id: is there twice")
-        places.add((device.line_id, device.unit))
+            raise ConfigRefused(f"{where}: device_id: is there twice")
         ids.add(device.device_id)
+
+
+def _may_share(device: ConfiguredDevice, part: Part, other_device: ConfiguredDevice, other: Part) -> bool:
+    """Return whether two outlets, or two parts of one, may be on the same unit: each with a channel of its own."""
+    if not device.parts or not other_device.parts or part.map_id != other.map_id:
+        return False
+    if part.role != other.role or part.role == "temperature":
+        return True
+    return device is not other_device and not set(part.channel) & set(other.channel) and bool(part.channel)
 
 
 def load_config(path: Path) -> Config:

@@ -169,7 +169,7 @@ class Configurator:
         """
         try:
             found = load_config(path)
-            for map_id in sorted({device.map_id for device in found.devices}):
+            for map_id in sorted({place.map_id for device in found.devices for place in device.places}):
                 load(map_id, found.maps_dir)
         except ConfigRefused as error:
             raise ConfigRefused(str(error).removeprefix(f"{path}: ")) from error

@@ -117,7 +117,7 @@ def snapshot(
             LineStatus(
                 line_id=line.line_id,
                 transport=line.transport,
-                devices=sum(device.line_id == line.line_id for device in config.devices),
+                devices=sum(place.line_id == line.line_id for device in config.devices for place in device.places),
                 errors=buses[line.line_id].errors,
                 requests=buses[line.line_id].requests,
                 load_permille=loads[line.line_id].load_permille(buses[line.line_id].busy_s),
@@ -132,6 +132,7 @@ def snapshot(
                 unit=device.unit,
                 kind=device.kind,
                 map_id=device.map_id,
+                parts=[f"{part.role} {part.line_id}/{part.unit} {part.map_id}" for part in device.parts],
                 health=of[device.device_id],
             )
             for device in config.devices

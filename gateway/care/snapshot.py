@@ -27,13 +27,15 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnitStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A device with its place on a line."""
+    """A device with its place on a line; of one that is made of parts, the valve's."""
 
     line_id: str
     unit: int
     kind: str
     map_id: str
     health: DeviceHealth
+    #: role, place and map of each part, of a device that is made of several
+    parts: list[str] = []
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -156,11 +156,11 @@ def check_certificate(config: Config, now: datetime) -> Iterator[Check]:
 
 def check_maps(config: Config) -> Iterator[Check]:
     """Yield whether every register map that is named can be used."""
-    map_ids = sorted({device.map_id for device in config.devices})
+    map_ids = sorted({place.map_id for device in config.devices for place in device.places})
     if not map_ids:
         yield warn("maps", "no device is configured", "run `campustap-gateway scan` and write [[devices]]")
     for map_id in map_ids:
-        users = ", ".join(device.device_id for device in config.devices if device.map_id == map_id)
+        users = ", ".join(d.device_id for d in config.devices if map_id in [place.map_id for place in d.places])
         try:
             found = load(map_id, config.maps_dir)
         except MapError as error:
@@ -270,28 +270,28 @@ def check_lines(config: Config, running: Snapshot | None) -> Iterator[Check]:
     if not config.lines:
         yield warn("bus", "no line is configured", "write [[lines]]")
     for line in config.lines:
-        devices = [device for device in config.devices if device.line_id == line.line_id]
+        devices = [(d.device_id, p.unit) for d in config.devices for p in d.places if p.line_id == line.line_id]
         if running is not None:
             yield _from_running(line.line_id, running)
             continue
-        units = tuple(sorted(device.unit for device in devices))[:_UNITS_ASKED_MAX] or (1,)
+        units = tuple(sorted({unit for _, unit in devices}))[:_UNITS_ASKED_MAX] or (1,)
         try:
             found = asyncio.run(scan.scan(replace(line, timeout_ms=min(line.timeout_ms, 200)), units))
         except scan.ScanRefused as error:
             yield fail("bus", str(error), "check cable, address and power of the line")
             continue
         there = {each.unit for each in found if each.identities}
-        silent = [device.device_id for device in devices if device.unit not in there]
+        silent = [device_id for device_id, unit in devices if unit not in there]
         yield _line_check(line.line_id, len(devices), silent, [])
 
 
 def check_budgets(config: Config) -> Iterator[Check]:
     """Yield whether each serial line has the time for what is configured on it; nothing where a map is missing."""
     maps: dict[str, RegisterMap] = {}
-    for map_id in sorted({device.map_id for device in config.devices}):
+    for map_id in sorted({place.map_id for device in config.devices for place in device.places}):
         with contextlib.suppress(MapError):
             maps[map_id] = load(map_id, config.maps_dir)
-    known = tuple(device for device in config.devices if device.map_id in maps)
+    known = tuple(d for d in config.devices if all(place.map_id in maps for place in d.places))
     for line_id, budget in budgets(replace(config, devices=known), maps).items():
         line = next(each for each in config.lines if each.line_id == line_id)
         said = f"{line_id}: {budget.quarter:.0%} of its time with a quarter open, {budget.full:.0%} with all"

@@ -136,7 +136,8 @@ def run(given: argparse.Namespace) -> int:
         _check_alone(config)
     verdicts: list[Verdict] = []
     for line in lines:
-        expected = {d.unit: d.device_id for d in config.devices if d.line_id == line.line_id} if config else {}
+        places = [(place, d.device_id) for d in config.devices for place in d.places] if config else []
+        expected = {place.unit: device_id for place, device_id in places if place.line_id == line.line_id}
         found = asyncio.run(scan(replace(line, timeout_ms=given.timeout_ms), units))
         verdicts += compare(line.line_id, found, expected, asked=units)
     verdicts = name_twins(verdicts)

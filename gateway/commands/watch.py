@@ -145,7 +145,7 @@ def table(now: Snapshot, *, colors: bool = False) -> str:
             ", ".join(each.health.faults) or "-",
             str(each.health.timeouts),
             str(each.health.crc_errors),
-            each.health.evidence,
+            "; ".join([each.health.evidence, *each.parts]),
         )
         for each in now.devices
     ]

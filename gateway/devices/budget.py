@@ -155,7 +155,8 @@ def budgets(config: Config, maps: Mapping[str, RegisterMap]) -> dict[str, LineBu
     """Return the budget of every line whose speed is known, by line; `maps` are those of the devices by map id."""
     found = {}
     for line in config.lines:
-        on_line = [maps[device.map_id] for device in config.devices if device.line_id == line.line_id]
+        places = [place for device in config.devices for place in device.places]
+        on_line = [maps[place.map_id] for place in places if place.line_id == line.line_id]
         budget = budget_of(line, on_line)
         if budget is not None:
             found[line.line_id] = budget

@@ -28,7 +28,12 @@ class Meter:
     @property
     def names(self) -> list[str]:
         """Names of the points to read."""
-        points = (self.pulses or self.volume, self._flow, self._temperature)
+        return self.names_for(frozenset({"meter", "temperature"}))
+
+    def names_for(self, roles: frozenset[str]) -> list[str]:
+        """Return the points to read of a device that is a meter, a thermometer, or both."""
+        points = [self.pulses or self.volume, self._flow] if "meter" in roles else []
+        points += [self._temperature] if "temperature" in roles else []
         return [point.name for point in points if point is not None and point.readable]
 
     @property

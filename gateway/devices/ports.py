@@ -62,6 +62,10 @@ class OutletStatus:
     valve: str
     #: of the newest thing its reader saw; None where the device does not say
     mail_sequence: int | None = None
+    #: what its faults rest on, where the device is one of several that make an outlet
+    evidence: str = ""
+    #: why it must not be opened now, whatever its faults; empty when it may
+    refusal: str = ""
 
     @property
     def is_open(self) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.contract.commands import CloseValve, OpenValve
 from gateway.contract.events import RefusalCode, StopReason, ValveOpened
-from gateway.contract.faults import BLOCKING
+from gateway.contract.faults import BLOCKING, FaultCode
 from gateway.devices.drivers import OPENABLE
 from gateway.devices.ports import CannotSay, CommandFailed, OutletStatus
 from gateway.kit import new_id, new_u32
@@ -22,6 +22,7 @@ from gateway.modbus.codec import CodecError
 from gateway.sessions.device import known_faults
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason
+from gateway.sessions.saying import opening_of
 from gateway.sessions.watch import OutletWatch
 from gateway.uplink.state import SessionMemory
 from gateway.uplink.store import NoRoom, Transaction
@@ -129,6 +130,9 @@ class OutletController(OutletWatch):
             status = await self._read_status(Priority.OPEN)
         except (BusError, CodecError) as error:
             return RefusalCode.DEVICE_SILENT, str(error)
+        if status.refusal:
+            is_silent = FaultCode.DEVICE_SILENT.name in status.faults
+            return RefusalCode.DEVICE_SILENT if is_silent else RefusalCode.DEVICE_FAULT, status.refusal
         blocking = known_faults(status.faults) & BLOCKING
         if blocking:
             return RefusalCode.DEVICE_FAULT, ", ".join(sorted(blocking))
@@ -145,7 +149,7 @@ class OutletController(OutletWatch):
         not_after_s = -(-order.command.not_after_ms // 1000) + 1
         self._renewed_at = self._begun_at = self._now()
         try:
-            result = await self._outlet.open(self._opening(session, not_after_s=not_after_s))
+            result = await self._outlet.open(opening_of(session, not_after_s=not_after_s))
         except (NotTried, CannotSay) as error:
             code = RefusalCode.DEVICE_SILENT if isinstance(error, NotTried) else RefusalCode.DEVICE_REFUSED
             await self._drop(order, session, code, str(error))

@@ -276,12 +276,12 @@ class DeviceController(OrderBook):
         await self._settle_faults()
         self.identity = None  # whoever answers next must say who it is
 
-    async def set_device_faults(self, names: frozenset[str]) -> None:
+    async def set_device_faults(self, names: frozenset[str], evidence: str = "") -> None:
         """Take over the faults a device itself reports."""
         faults = known_faults(names)
         if faults != self._device_faults:
             self._device_faults = faults
-            await self.set_faults(faults, "")
+            await self.set_faults(faults, evidence)
 
     async def set_faults(self, faults: frozenset[FaultCode], detail: str) -> None:
         """Raise what began and clear what ended, by event; what there is no room for is told later."""

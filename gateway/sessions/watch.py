@@ -8,21 +8,20 @@ and tells a session's end from the device's log, or from the register where ther
 import asyncio
 import contextlib
 import logging
-import zlib
 
 import msgspec
 
 from gateway.contract.events import Event, MeterRead, StopReason
 from gateway.contract.faults import FaultCode
-from gateway.contract.messages import MeterSampled
 from gateway.contract.units import volume_ml
-from gateway.devices.ports import Flags, Opening, OutletPort, OutletStatus
+from gateway.devices.ports import Flags, OutletPort, OutletStatus
 from gateway.kit import new_id
 from gateway.modbus.bus import Priority
 from gateway.sessions.cutoff import cutoff, grant_lives, renewal_due
 from gateway.sessions.device import DEVICE_ERRORS, DeviceController, Surroundings
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason, word_for_device
+from gateway.sessions.saying import opening_of, sample_of
 from gateway.sessions.settling import Settled, ended_by_register, settle
 from gateway.uplink.state import DeviceMemory, SessionMemory
 from gateway.uplink.store import NoRoom, Transaction
@@ -75,6 +74,8 @@ class OutletWatch(DeviceController):
         self._begun_at = -1e9
         self._closed_since: float | None = None
         self._fresh = True
+        #: whether one of several units that make this outlet did not answer when last asked
+        self._is_part_gone = False
 
     def is_serving(self) -> bool:
         """Return whether a session is open here."""
@@ -95,6 +96,7 @@ class OutletWatch(DeviceController):
         The first time, whatever is open is closed, granted or not: after a restart water does not go on. A device that
         was merely silent for a while goes on with a session that is still ours.
         """
+        self._is_part_gone = False  # it has just said who it is
         if self._fresh:
             await self._restarted()
         if self.memory.log_sequence == 0 and self.identity is not None:
@@ -125,11 +127,11 @@ class OutletWatch(DeviceController):
                 with contextlib.suppress(*DEVICE_ERRORS):
                     await self._send_close(self.sessions[session.session_u32])
 
-    async def set_device_faults(self, names: frozenset[str]) -> None:
+    async def set_device_faults(self, names: frozenset[str], evidence: str = "") -> None:
         """Take over the faults a device itself reports, and the one it may not know of: pulses that mean nothing."""
         if self.last_identity is not None and self._k_factor() <= 0:
             names |= {FaultCode.CAL_INVALID.name}
-        await super().set_device_faults(names)
+        await super().set_device_faults(names, evidence)
 
     # -- looking
 
@@ -175,7 +177,8 @@ class OutletWatch(DeviceController):
         self._looked_at = self._now()
         health = self._in.registry.device(self.device_id)
         health.register_pulses, health.temperature_decidegc = status.total_pulses, status.temperature_decidegc
-        await self.set_device_faults(status.faults)
+        self._note_parts(status)
+        await self.set_device_faults(status.faults, status.evidence)
         rebooted = self.memory.boot_id not in (0, status.boot_id) and self.identity is not None
         if status.boot_id != self.memory.boot_id:
             with contextlib.suppress(NoRoom):
@@ -183,6 +186,15 @@ class OutletWatch(DeviceController):
         if rebooted or "CLOCK_UNSET" in status.faults:  # without the time it opens nothing: it cannot tell what is late
             await self._set_clock()
         return status
+
+    def _note_parts(self, status: OutletStatus) -> None:
+        """One of several units that make an outlet: silent, it makes the outlet silent, and back, it says who it is."""
+        is_gone = FaultCode.DEVICE_SILENT.name in status.faults
+        if is_gone:
+            self._in.registry.set_state(self.device_id, "silent", status.evidence)
+        elif self._is_part_gone:
+            self.identity = None
+        self._is_part_gone = is_gone
 
     async def _look_at_session(self) -> None:
         is_fresh = self._seen is not None and self._seen is self._status  # nobody has looked since
@@ -235,7 +247,7 @@ class OutletWatch(DeviceController):
             volume_limit_ml=session.volume_limit_ml,
             duration_limit_s=session.duration_limit_s,
         ):
-            result = await self._outlet.renew(self._opening(session, not_after_s=0))
+            result = await self._outlet.renew(opening_of(session, not_after_s=0))
             if result.accepted:
                 self._renewed_at = self._now()
             else:
@@ -255,23 +267,13 @@ class OutletWatch(DeviceController):
             return
         self._sampled_at = self._now()
         self._in.uplink.sample(
-            MeterSampled(
-                device=self.device_id,
-                water_session_id=session.water_session_id,
-                at_ms=self._in.clock(),
-                pulses=status.session_pulses,
-                k_factor_pulses_per_m3=session.k_factor_pulses_per_m3,
-                flow_ml_per_min=status.flow_ml_per_min,
-                temperature_decidegc=status.temperature_decidegc,
-                elapsed_s=status.session_elapsed_s,
-                state="paused" if session.state == State.PAUSED else "flowing",
-            )
+            sample_of(session, status, at_ms=self._in.clock(), is_paused=session.state == State.PAUSED)
         )
 
     # -- meter and log
 
     async def _meter(self, status: OutletStatus, cause: str) -> None:
-        if self.sessions or status.is_open or self._k_factor() <= 0:
+        if self.sessions or status.is_open or self._k_factor() <= 0 or self._is_part_gone:
             return
         if await self._in.store.read(lambda tx: tx.journal.is_half_full()):
             self._metered_at = self._now()  # what can be read again later must not crowd out endings
@@ -366,18 +368,6 @@ class OutletWatch(DeviceController):
         await self._keep(settled, log_sequence=self.memory.log_sequence)
 
     # -- closing and renewing
-
-    def _opening(self, session: SessionMemory, *, not_after_s: int) -> Opening:
-        return Opening(
-            session_u32=session.session_u32,
-            volume_limit_ml=session.volume_limit_ml,
-            duration_limit_s=session.duration_limit_s,
-            lease_s=session.lease_s,
-            idle_limit_s=session.idle_limit_s,
-            temperature_limit_decidegc=session.temperature_limit_decidegc,
-            token_tag=zlib.crc32(session.cmd_id.encode()),
-            not_after_s=not_after_s,
-        )
 
     @staticmethod
     def _asked(session: SessionMemory, reason: StopReason) -> SessionMemory:

@@ -59,12 +59,15 @@ class GatewaySite:
         self.gateway_broker_port = settings.pop("gateway_broker_port", self.broker_port)
         self.key = Ed25519PrivateKey.generate()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.devices = settings.pop("devices", None) or [
+        usual = [
             ("dev_o1", 1, "outlet", "chw.hwo1"),
             ("dev_o2", 2, "outlet", "chw.hwo1"),
             ("dev_d1", 9, "door", "chw.acr1"),
         ]
+        self.devices = settings.pop("devices", usual)
         self.simulated = settings.pop("simulated", None) or self.devices
+        #: further [[devices]] of the gateway, as TOML; what stands in for them is the test's
+        self.more_devices: str = settings.pop("more_devices", "")
         self.gateway_key = load_or_create_key(key_path(folder / "gateway")).public_key()
         self._write_plan()
         self._write_config()
@@ -130,7 +133,7 @@ class GatewaySite:
                 f'map_id = "{map_id}"',
                 f'kind = "{kind}"',
             ]
-        (self.folder / "gateway.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (self.folder / "gateway.toml").write_text("\n".join(lines) + "\n" + self.more_devices, encoding="utf-8")
 
     # -- processes
 

@@ -304,7 +304,7 @@ class TestADeviceNobodyKnows:
         async def work(wire: Wire, outlet: MappedOutlet, clock: Hand) -> None:
             await outlet.open(opening(volume_limit_ml=2_050))
             words = await wire.ask_peer(lambda peer: peer.read("holding", 41, 2))
-            assert words == encode(outlet._map.points["credit"], 2) == words_of(bytes.fromhex("00140000"))
+            assert words == encode(wire.device.map.points["credit"], 2) == words_of(bytes.fromhex("00140000"))
 
         self.meter_through(tmp_path, kind, CREDIT, work)
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.config import ConfigRefused, load_config
+from gateway.config import Config, ConfigRefused, load_config
 from gateway.contract.signing import public_text
 
 KEY = public_text(Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key())
@@ -100,6 +100,76 @@ class TestLoadConfig:
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigRefused, match=r"nowhere\.toml: cannot be read"):
             load_config(tmp_path / "nowhere.toml")
+
+
+COMPOSED = """
+[[devices]]
+device_id = "dev_c1"
+kind = "outlet"
+[[devices.parts]]
+role = "valve"
+line_id = "l1"
+unit = 5
+map_id = "waveshare.relay8"
+[[devices.parts]]
+role = "meter"
+line_id = "l2"
+unit = 5
+map_id = "wirenboard.wbmcm8"
+k_factor = "450"
+"""
+
+
+class TestParts:
+    def load(self, folder: Path, text: str) -> Config:
+        path = folder / "gateway.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path)
+
+    def test_are_units_of_their_own_and_the_valve_stands_for_all(self, tmp_path: Path) -> None:
+        device = self.load(tmp_path, GOOD + COMPOSED).devices[1]
+        assert (device.line_id, device.unit, device.map_id, device.kind) == ("l1", 5, "waveshare.relay8", "outlet")
+        assert [(place.role, place.line_id, place.unit) for place in device.places] == [
+            ("valve", "l1", 5),
+            ("meter", "l2", 5),
+        ]
+        assert device.parts[1].k_factor == "450"
+
+    def test_of_several_outlets_may_share_a_unit_by_channels(self, tmp_path: Path) -> None:
+        def channel(number: int) -> str:
+            own = f'points = {{ valve_cmd = "relay_{number}", valve_pulse = "pulse_{number}" }}'
+            text = COMPOSED.replace("dev_c1", f"dev_c{number}").replace('relay8"', 'relay8"\n' + own)
+            return text.replace('"450"', f'"450"\npoints = {{ pulses_total = "count_{number}" }}')
+
+        assert len(self.load(tmp_path, GOOD + channel(1) + channel(2)).devices) == 3
+        with pytest.raises(ConfigRefused, match="dev_c3: unit: 5 is already taken on its line; parts that share it"):
+            self.load(tmp_path, GOOD + channel(1) + channel(1).replace("dev_c1", "dev_c3"))
+
+    @pytest.mark.parametrize(
+        ("old", "new", "complaint"),
+        [
+            ('role = "meter"', 'role = "valve"', "parts: write one valve and one meter"),
+            ('role = "meter"', 'role = "pump"', 'devices 2 part 2. role: write one of "valve", "meter", "temperature"'),
+            ('kind = "outlet"\n[[devices.parts]]', 'kind = "door"\n[[devices.parts]]', "kind: what is made of parts"),
+            ('line_id = "l2"\nunit = 5', 'line_id = "l9"\nunit = 5', "no line is called 'l9'"),
+            ('unit = 5\nmap_id = "waveshare', 'unit = 1\nmap_id = "waveshare', "unit: 1 is already taken"),
+            ('line_id = "l2"\nunit = 5', 'line_id = "l1"\nunit = 5', "unit: 5 is already taken"),
+            ('k_factor = "450"', "k_factor = 450", "write the pulses per liter as text"),
+            ('k_factor = "450"', 'k_factor = "-1"', "write the pulses per liter as text"),
+            ('k_factor = "450"', 'k_factor = "1/0"', "write the pulses per liter as text"),
+            ('k_factor = "450"', 'points = ["a"]', "points: write roles and points"),
+            ('k_factor = "450"', 'kfactor = "450"', "did you mean k_factor"),
+            (
+                'kind = "outlet"\n[[devices.parts]]',
+                'kind = "outlet"\nunit = 3\n[[devices.parts]]',
+                "unit: is no key here",
+            ),
+        ],
+    )
+    def test_are_refused_with_the_place(self, tmp_path: Path, old: str, new: str, complaint: str) -> None:
+        assert COMPOSED.count(old) == 1
+        with pytest.raises(ConfigRefused, match=complaint.replace("[", r"\[")):
+            self.load(tmp_path, GOOD + COMPOSED.replace(old, new))
 
 
 class TestCare:

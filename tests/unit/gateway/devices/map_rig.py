@@ -196,12 +196,14 @@ class Hand:
 
 
 @asynccontextmanager
-async def line_of(devices: dict[int, MapDevice], clock: Callable[[], int], *, rtu: bool = False) -> AsyncIterator[Bus]:
+async def line_of(
+    devices: dict[int, MapDevice], clock: Callable[[], int], *, rtu: bool = False, timeout_ms: int = 500
+) -> AsyncIterator[Bus]:
     """Yield a bus to a line with devices; serial frames in TCP when `rtu`."""
     server = MapLineServer(MapLine(devices), now_ms=clock, rtu=rtu)
     port = await server.start("127.0.0.1", 0)
     transport = "rtu_tcp" if rtu else "tcp"
-    bus = Bus(Line(line_id="l1", transport=transport, host="127.0.0.1", port=port, timeout_ms=500))
+    bus = Bus(Line(line_id="l1", transport=transport, host="127.0.0.1", port=port, timeout_ms=timeout_ms))
     bus.start()
     try:
         yield bus
