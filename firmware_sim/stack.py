@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,6 +28,10 @@ from firmware_sim.plan import TENANT_ID, PlanSize, build_plan, gateway_ids
 
 _PR_SET_PDEATHSIG = 1
 _RESTARTS_MAX = 20
+#: how long a part may take to be there: long, for a busy machine is no defect
+_START_S = 60.0
+#: below those that the system gives to outgoing connections
+_PORTS = range(20_000, 32_000)
 
 
 class StackError(Exception):
@@ -34,14 +39,18 @@ class StackError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Return local TCP ports that nothing listens on now."""
+    """Return local TCP ports that nothing listens on now and that no outgoing connection takes in the meantime."""
+    chance = random.SystemRandom()
     with contextlib.ExitStack() as open_sockets:
-        ports = []
-        for _ in range(count):
+        ports: list[int] = []
+        for port in chance.sample(_PORTS, len(_PORTS)):
+            if len(ports) == count:
+                return ports
             listener = open_sockets.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            ports.append(int(listener.getsockname()[1]))
-    return ports
+            with contextlib.suppress(OSError):
+                listener.bind(("127.0.0.1", port))
+                ports.append(port)
+    raise StackError(f"no {count} free ports from {_PORTS.start} to {_PORTS.stop - 1}")
 
 
 def _die_with_parent() -> None:
@@ -223,7 +232,7 @@ class Stack:
             "--folder", folder, "--kind", self.broker_kind,
         )  # fmt: skip
         part.start()
-        wait_for("the broker's port", lambda: listening(self.broker_port), timeout_s=20, part=part)
+        wait_for("the broker's port", lambda: listening(self.broker_port), timeout_s=_START_S, part=part)
 
     _line_ports: list[int] = field(default_factory=list)
 
@@ -234,7 +243,7 @@ class Stack:
             "--secrets", str(self.folder / "secrets"), "--state", str(self.folder / "provider.db"),
         )  # fmt: skip
         part.start()
-        wait_for("the provider's port", lambda: listening(self.provider_port), timeout_s=20, part=part)
+        wait_for("the provider's port", lambda: listening(self.provider_port), timeout_s=_START_S, part=part)
 
     def _program(self, name: str) -> str:
         return str(Path(sys.executable).parent / name)
@@ -272,7 +281,7 @@ class Stack:
         worker = self._part("worker", self._program("campustap"), "worker")
         serve.start()
         worker.start()
-        wait_for("the web server's port", lambda: listening(self.http_port), timeout_s=30, part=serve)
+        wait_for("the web server's port", lambda: listening(self.http_port), timeout_s=_START_S, part=serve)
 
     def _start_devices(self) -> None:
         part = self._part(
@@ -281,7 +290,7 @@ class Stack:
             "--device-log", str(self.device_log),
         )  # fmt: skip
         part.start()
-        wait_for("the devices' control port", lambda: listening(self.control_port), timeout_s=30, part=part)
+        wait_for("the devices' control port", lambda: listening(self.control_port), timeout_s=_START_S, part=part)
 
     def _start_gateways(self) -> None:
         for gateway in gateway_ids(self.size):
@@ -319,9 +328,9 @@ def control(port: int, **request: Any) -> dict[str, Any]:
     """
     Return the simulator's answer to one request on its control port.
 
-    :raises OSError: when the simulator does not answer within 5 s.
+    :raises OSError: when the simulator does not answer within 30 s.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(json.dumps(request).encode() + b"\n")
         with connection.makefile("rb") as answers:
             answer: dict[str, Any] = json.loads(answers.readline())
