@@ -6,6 +6,7 @@ a second time from the plan's tariff, so that a mistake in the server's rating h
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -49,7 +50,7 @@ class Report:
         return asdict(self)
 
 
-def charge_minor(*, pulses: int, k_factor_pulses_per_m3: int, tariff: dict[str, Any]) -> int:
+def charge_minor(*, pulses: int, k_factor_pulses_per_m3: int, tariff: Mapping[str, Any]) -> int:
     """Return the charge for a pulse count in minor units, rounded half up once, from the plan's tariff."""
     volume_ml = pulses * 1_000_000 // k_factor_pulses_per_m3
     if pulses == 0 or volume_ml < tariff["free_below_ml"]:

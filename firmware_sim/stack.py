@@ -16,12 +16,14 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from firmware_sim import neighbor as neighbors
 from firmware_sim import sandbox_keys
 from firmware_sim.broker import listening
 from firmware_sim.plan import TENANT_ID, PlanSize, build_plan, gateway_ids
@@ -143,6 +145,8 @@ class Stack:
     http_port: int = 0
     supervise: bool = True
     trace: bool = False
+    #: whether a second school lives in the same stack
+    with_neighbor: bool = False
     #: surroundings of the water, as `firmware_sim.physics.water.Surroundings` names them
     physics: Mapping[str, float] = field(default_factory=dict)
     #: is told the broker's port and returns the one that gateways are to use: a bad way between them, say
@@ -150,6 +154,8 @@ class Stack:
     parts: dict[str, Part] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     demo: dict[str, Any] = field(default_factory=dict)
+    neighbor: dict[str, Any] | None = None
+    neighbor_demo: dict[str, Any] = field(default_factory=dict)
     control_port: int = 0
     broker_port: int = 0
     provider_port: int = 0
@@ -165,6 +171,11 @@ class Stack:
     def device_log(self) -> Path:
         """Return the file in which the simulated devices write their END records."""
         return self.folder / "device-log.jsonl"
+
+    @property
+    def step_log(self) -> Path:
+        """Return the file in which the simulated devices write each step of their world."""
+        return self.folder / "world.jsonl"
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ) | {
@@ -221,7 +232,7 @@ class Stack:
 
     def _start_broker(self) -> None:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        ports = free_ports(4 + self.size.buildings + 1)
+        ports = free_ports(4 + self.size.buildings + 2)
         self.broker_port, self.provider_port, self.control_port = ports[:3]
         self.http_port = self.http_port or ports[3]
         self._line_ports = ports[4:]
@@ -272,6 +283,23 @@ class Stack:
             CAMPUSTAP_BROKER_PORT=str(port),
         )  # fmt: skip
         self.demo = json.loads((self.folder / "demo.json").read_text(encoding="utf-8"))
+        if self.with_neighbor:
+            self._seed_neighbor(port)
+        site = neighbors.site_of(self.plan, self.neighbor)
+        (self.folder / "site.json").write_text(json.dumps(site, ensure_ascii=False), encoding="utf-8")
+
+    def _seed_neighbor(self, broker_port: int) -> None:
+        folder = self.folder / "neighbor"
+        state = folder / f"gateway-{neighbors.GATEWAY_ID}"
+        made = json.loads(self._once(self._program("campustap-gateway"), "init", "--state", str(state)))
+        self.neighbor = neighbors.neighbor_of(self.plan, port=self._line_ports[-1], public_key=made["public_key"])
+        plan_file = folder / "plan.json"
+        plan_file.write_text(json.dumps(self.neighbor, ensure_ascii=False), encoding="utf-8")
+        self._once(
+            self._program("campustap"), "tenant", "seed", str(plan_file), "--out", str(folder),
+            CAMPUSTAP_BROKER_PORT=str(broker_port),
+        )  # fmt: skip
+        self.neighbor_demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
 
     def _state(self, gateway: str) -> Path:
         return self.folder / f"gateway-{gateway}"
@@ -285,9 +313,9 @@ class Stack:
 
     def _start_devices(self) -> None:
         part = self._part(
-            "devices", self._program("campustap-sim"), "devices", "--plan", str(self.folder / "plan.json"),
+            "devices", self._program("campustap-sim"), "devices", "--plan", str(self.folder / "site.json"),
             "--state", str(self.folder / "devices"), "--control", str(self.control_port),
-            "--device-log", str(self.device_log),
+            "--device-log", str(self.device_log), "--steps", str(self.step_log),
         )  # fmt: skip
         part.start()
         wait_for("the devices' control port", lambda: listening(self.control_port), timeout_s=_START_S, part=part)
@@ -298,6 +326,19 @@ class Stack:
                 gateway, self._program("campustap-gateway"), "run",
                 "--config", str(self.folder / f"gateway-{gateway}.toml"),
             ).start()  # fmt: skip
+        if self.neighbor is not None:
+            file = self.folder / "neighbor" / f"gateway-{neighbors.GATEWAY_ID}.toml"
+            program = self._program("campustap-gateway")
+            self._part(neighbors.GATEWAY_ID, program, "run", "--config", str(file)).start()
+
+    def command_keys(self) -> dict[str, dict[str, str]]:
+        """Return each school's command keys as its gateways are told them, by tenant."""
+        files = {TENANT_ID: self.folder / f"gateway-{gateway_ids(self.size)[0]}.toml"}
+        if self.neighbor is not None:
+            files[neighbors.TENANT_ID] = self.folder / "neighbor" / f"gateway-{neighbors.GATEWAY_ID}.toml"
+        return {
+            tenant: tomllib.loads(file.read_text(encoding="utf-8"))["command_keys"] for tenant, file in files.items()
+        }
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.5):

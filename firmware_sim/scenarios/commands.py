@@ -82,7 +82,7 @@ def run(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="campustap-run-", ignore_cleanup_errors=True) as fresh:
         folder = (given.state or Path(fresh)).resolve()
         stack = Stack(folder, seed, scenario.size, given.broker, given.database, supervise=True,
-                      physics=scenario.physics)  # fmt: skip
+                      with_neighbor=True, physics=scenario.physics)  # fmt: skip
         again = again_with(given, seed)
         try:
             result = play(scenario, seed, stack, console, is_live=not given.headless and console.is_terminal)
@@ -107,7 +107,8 @@ def _tell(result: Result, console: Console) -> None:
     people, looks = document["people"], document["looks"]
     console.print(
         f"{people['came']} came, {people['settled']} settled, refused {people['refused'] or 'nobody'}, "
-        f"{len(people['gave_up'])} gave up; {looks['done']} looks, {looks['blind']} of them in vain; "
+        f"{len(people['gave_up'])} gave up; {document['followed']['steps']} steps followed; "
+        f"{looks['done']} looks, {looks['blind']} in vain; "
         f"{document['time']['wall_s']} s", soft_wrap=True, highlight=False,
     )  # fmt: skip
     for each in people["gave_up"]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from firmware_sim.report import Audit, audit
+from firmware_sim.report import Audit, audit, charge_minor
 
 ENDED = {"settled", "voided", "refused"}
 _GAPS = ("register_gap", "register_reset")
@@ -42,6 +42,8 @@ class Evidence:
     served_share: float = 0.0
     #: outlets whose pipes were broken on purpose: their gaps may be of any size
     broken_pipes: frozenset[str] = frozenset()
+    #: what the follower of all steps still waits for, by the name of the invariant
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def gaps(self) -> Counter[tuple[str, int]]:
         """Return device and pulses of every gap that reconciliation lists."""
@@ -201,12 +203,33 @@ def everything_tried(seen: Evidence) -> list[str]:
     return list(seen.untried)
 
 
+def one_price(seen: Evidence) -> list[str]:
+    """Return bills and live figures that are not the tariff's price of their pulses."""
+    tariff = seen.plan["tariffs"][0]
+    found = []
+    for session in seen.sessions:
+        opening, closing, k_factor = (session.get(name) for name in (
+            "opening_pulses", "closing_pulses", "k_factor_pulses_per_m3"))  # fmt: skip
+        if session["state"] != "settled" or opening is None or closing is None or not k_factor:
+            continue
+        due = charge_minor(pulses=closing - opening, k_factor_pulses_per_m3=k_factor, tariff=tariff)
+        if session["charge_minor"] != due:
+            found.append(f"{session['water_session_id']} is charged {session['charge_minor']}; the tariff says {due}")
+    return found
+
+
+def _followed(seen: Evidence) -> list[str]:
+    """Return nothing: the follower of all steps judges it, and what it still waits for is added to each."""
+    return []
+
+
 #: at any moment; `open_without_session` needs a second look and is the watch's own
 ALWAYS: Mapping[str, Callable[[Evidence], list[str]]] = {
     "books_balance": books_balance,
     "captured_within_hold": captured_within_hold,
     "billed_as_counted": billed_within_register,
     "provider_agrees": taken_twice,
+    "one_price": one_price,
 }
 IN_THE_END: Mapping[str, Callable[[Evidence], list[str]]] = {
     "books_balance": books_balance,
@@ -221,6 +244,10 @@ IN_THE_END: Mapping[str, Callable[[Evidence], list[str]]] = {
     "everybody_served": everybody_served,
     "most_served": most_served,
     "everything_tried": everything_tried,
+    "one_price": one_price,
+    "charged_once": _followed,
+    "nothing_lost": _followed,
+    "tenants_apart": _followed,
 }
 #: asked in the end of every scenario: without them the others may hold because nothing happened
-UNASKED = ("most_served", "everything_tried")
+UNASKED = ("one_price", "charged_once", "nothing_lost", "tenants_apart", "most_served", "everything_tried")

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from firmware_sim.audit.following import Follower
 from firmware_sim.demo import read_device_log
 from firmware_sim.scenarios.invariants import ALWAYS, IN_THE_END, Evidence, open_without_session
 from firmware_sim.school_api import Refused, SchoolApi
@@ -17,6 +18,8 @@ from firmware_sim.stack import Stack, control
 #: limits and the lease end it in a minute when the line is down
 _OPEN_GRACE_S = 75.0
 _PAUSE_S = 0.5
+#: how much longer a school that does not answer in the end is asked again
+_ANSWER_WITHIN_S = 45.0
 
 
 class CannotLook(Exception):
@@ -26,9 +29,10 @@ class CannotLook(Exception):
 class Watch:
     """Eyes on one stack. `found` keeps the first violations of each kind; `looks` counts how often it looked."""
 
-    def __init__(self, stack: Stack, api: SchoolApi) -> None:
+    def __init__(self, stack: Stack, api: SchoolApi, follower: Follower | None = None) -> None:
         self._stack = stack
         self._api = api
+        self._follower = follower
         self.looks = 0
         self.blind = 0
         self.found: list[str] = []
@@ -76,8 +80,8 @@ class Watch:
 
     async def _devices(self) -> list[dict[str, Any]]:
         answer = await asyncio.to_thread(lambda: control(self._stack.control_port, do="state"))
-        found: list[dict[str, Any]] = answer["devices"]
-        return found
+        own = {raw["device_id"] for raw in self._stack.plan["devices"]}
+        return [each for each in answer["devices"] if each["device"] in own]
 
     async def _orders(self) -> list[dict[str, Any]] | None:
         try:
@@ -103,13 +107,15 @@ class Watch:
                 seen = await self._see()
                 seen.breaks = (await self._api.reconcile("finance"))["breaks"]
             except (CannotLook, httpx.TransportError, Refused) as error:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline + _ANSWER_WITHIN_S:
                     raise CannotLook(f"nothing answers in the end: {error}") from error
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            seen.device_log = read_device_log(self._stack.device_log)
-            seen = replace(seen, cheated=cheated, refused=refused, failed=failed, **more)
-            wrong = {name: IN_THE_END[name](seen) for name in names}
+            own = {raw["device_id"] for raw in self._stack.plan.get("devices", ())}
+            seen.device_log = [each for each in read_device_log(self._stack.device_log) if each["device_id"] in own]
+            left = {} if self._follower is None else await self._follower.left()
+            seen = replace(seen, cheated=cheated, refused=refused, failed=failed, left=left, **more)
+            wrong = {name: [*IN_THE_END[name](seen), *seen.left.get(name, ())] for name in names}
             if not any(wrong.values()) or time.monotonic() > deadline:
                 return wrong, seen
             await asyncio.sleep(_PAUSE_S)

@@ -38,10 +38,39 @@ class Packet:
             return None
         return int.from_bytes(self.raw[at : at + 2], "big")
 
+    def message(self) -> tuple[str, bytes]:
+        """Return topic and payload of a PUBLISH of MQTT 5; an empty topic stands for one that was agreed before."""
+        at = self.body_at
+        length = int.from_bytes(self.raw[at : at + 2], "big")
+        topic = self.raw[at + 2 : at + 2 + length].decode("utf-8", "replace")
+        at += 2 + length + (2 if self.quality else 0)
+        properties, at = _varint(self.raw, at)
+        return topic, self.raw[at + properties :]
+
+    def client_id(self) -> str:
+        """Return under which name a CONNECT of MQTT 5 comes."""
+        at = self.body_at
+        at += 2 + int.from_bytes(self.raw[at : at + 2], "big") + 4  # protocol, level, flags, keep alive
+        properties, at = _varint(self.raw, at)
+        at += properties
+        length = int.from_bytes(self.raw[at : at + 2], "big")
+        return self.raw[at + 2 : at + 2 + length].decode("utf-8", "replace")
+
     def again(self) -> bytes:
         """Return a PUBLISH as a sender that heard no answer would send it again."""
         flag = _DUP if self.quality else 0
         return bytes([self.raw[0] | flag]) + self.raw[1:]
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """Return a number of variable length and where it ends; 0 where the packet does."""
+    value = shift = 0
+    while at < len(raw):
+        value |= (raw[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if not raw[at - 1] & 0x80:
+            break
+    return value, at
 
 
 def take(data: bytearray) -> Packet | None:

@@ -1,24 +1,30 @@
 """
-Runs a scenario on the whole real stack and looks after every step.
+Runs a scenario on the whole real stack and checks what must hold after every step.
 
 Time: processes, protocols and their limits (leases, watchdogs, expiry of commands, signatures) run in real time; they
 would be other software under another clock. What a `[day]` presses together are the arrivals and the showers: a day of
 eighteen hours in six minutes is the same number of sessions, in the same order and crowding, each shorter. The report
-says by which factor. A step is a person who is done, a cheat who is done, or a fault that begins or ends; steps that
-come while a look is under way share the next look.
+says by which factor.
+
+Checks: `firmware_sim.audit` follows every entry of the records that a run leaves, device by device, message by message
+and transfer by transfer, and judges each before the next. `Watch` looks at the school as its staff see it, whenever a
+person or a cheat is done and a fault begins or ends; such moments that come while it looks share the next look.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 from rich.markup import escape
 
+from firmware_sim.audit.following import ROUND_S, Follower
 from firmware_sim.demo import all_online, passwords
+from firmware_sim.neighbor import visit_of
 from firmware_sim.people import live_through, take_over
 from firmware_sim.plan import TENANT_ID
 from firmware_sim.report import totals_of
@@ -38,6 +44,8 @@ _PATIENCE_S = 40.0
 _ONLINE_WITHIN_S = 60.0
 #: whoever hangs longer than this after the last one came is given up
 _LAST_WITHIN_S = 300.0
+#: how often, and for how long, somebody next door tries to get a shower
+_NEXT_DOOR_TRIES, _NEXT_DOOR_WITHIN_S = 20, 120.0
 _FACTOR_ONE = 1.0
 #: how often a cheat who was refused tries again, each time at the next outlet, and how long they wait
 _CHEAT_TRIES, _CHEAT_PAUSE_S = 4, 5.0
@@ -70,7 +78,8 @@ class Run:
         self._view = view
         self._api = SchoolApi(stack.base_url, TENANT_ID, passwords(stack.demo), patience_s=_PATIENCE_S)
         self._eyes = SchoolApi(stack.base_url, TENANT_ID, passwords(stack.demo))
-        self._watch = Watch(stack, self._eyes)
+        self._follower = Follower(stack, relay)
+        self._watch = Watch(stack, self._eyes, self._follower)
         self._fate = Fate(stack, relay, scenario.uplink)
         self._busy: set[str] = set()
         self._freed = asyncio.Condition()
@@ -86,18 +95,19 @@ class Run:
     async def play(self) -> Result:
         """Return how it ended."""
         coming = comings(self._scenario, self._stack.plan, self._seed)
-        looking: asyncio.Task[None] | None = None
+        eyes: list[asyncio.Task[None]] = []
+        self._follower.start()
         try:
             await all_online(self._api, _ONLINE_WITHIN_S)
             with self._view.shown(len(coming) + 2 * len(self._scenario.faults)):
                 self._began = time.monotonic()
-                looking = asyncio.create_task(self._look_after_steps())
-                await self._everything(coming)
+                eyes = [asyncio.create_task(each) for each in (self._look_after_steps(), self._follow())]
+                await asyncio.gather(self._everything(coming), self._next_door())
+                await _ended(eyes)
                 return await self._end(coming)
         finally:
-            if looking is not None:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+            await _ended(eyes)
+            await self._follower.close()
             await self._api.close()
             await self._eyes.close()
 
@@ -140,9 +150,42 @@ class Run:
         while True:
             await self._stepped.wait()
             self._stepped.clear()
-            for problem in await self._watch.look():
-                self._view.step(f"[bold red]must hold, but does not:[/] {escape(problem)}", done=False)
-            self._view.counts.looks, self._view.counts.wrong = self._watch.looks, len(self._watch.found)
+            self._tell(await self._watch.look())
+            self._view.counts.looks = self._watch.looks
+
+    async def _follow(self) -> None:
+        while True:
+            self._tell(await self._follower.round())
+            self._view.counts.steps = self._follower.auditor.steps.total()
+            await asyncio.sleep(ROUND_S)
+
+    def _tell(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            self._view.step(f"[bold red]must hold, but does not:[/] {escape(problem)}", done=False)
+        self._view.counts.wrong = len(self._found())
+
+    def _found(self) -> list[str]:
+        return list(dict.fromkeys([*self._watch.found, *self._follower.auditor.found]))
+
+    async def _next_door(self) -> None:
+        """Let somebody of the school next door shower, and again while anybody is refused there."""
+        prying, neighbor = self._follower.prying, self._stack.neighbor
+        if prying is None or neighbor is None:
+            return
+        deadline, why = self._began + _NEXT_DOOR_WITHIN_S, ""
+        for number in range(_NEXT_DOOR_TRIES):
+            try:
+                state = await live_through(prying.neighbor, self._stack.control_port, visit_of(neighbor, number))
+            except (Refused, OSError, TimeoutError, httpx.TransportError) as error:
+                why = str(error) or type(error).__name__
+            else:
+                if state == "settled":
+                    return
+                why = state
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_CHEAT_PAUSE_S)
+        self._untried.append(f"nobody got a shower in the school next door: {why}")
 
     # -- people
 
@@ -235,6 +278,7 @@ class Run:
         scenario = self._scenario
         people = len(coming)
         names = tuple(dict.fromkeys((*scenario.invariants, *UNASKED)))
+        await self._watch.look()
         try:
             wrong, seen = await self._watch.in_the_end(
                 names, within_s=scenario.settle_within_s, cheated=self._cheated,
@@ -242,8 +286,12 @@ class Run:
                 came=sum(not each.cheat for each in coming), served_share=scenario.served_share,
                 broken_pipes=frozenset(fault.given["device"] for fault in scenario.faults if fault.name == "pipe"),
             )  # fmt: skip
+            await self._follower.sweep()
         except CannotLook as error:
-            raise StackError(str(error)) from error
+            raise StackError("\n".join([str(error), *self._found()])) from error
+        for each in self._follower.auditor.found:
+            name, _, problem = each.partition(": ")
+            wrong.setdefault(name, []).append(problem)
         day, relay = scenario.day, self._relay.tally
         document = {
             "scenario": scenario.name,
@@ -259,12 +307,22 @@ class Run:
             "faults": [{"at_s": round(fault.at_s, 1), "fault": fault.line()} for fault in scenario.faults],
             "uplink": {"connections": relay.connections, "refused": relay.refused, "duplicated": relay.duplicated,
                        "dropped": relay.dropped, "broken": relay.broken},
-            "looks": {"done": self._watch.looks, "blind": self._watch.blind, "found": self._watch.found},
-            "invariants": {name: {"holds": not wrong[name], "wrong": wrong[name]} for name in names},
+            "looks": {"done": self._watch.looks, "blind": self._watch.blind, "found": self._found()},
+            "followed": self._follower.told(),
+            "invariants": {name: {"holds": not problems, "wrong": problems} for name, problems in wrong.items()},
             "breaks": [dict(each) for each in seen.breaks],
             "ledger": dict(seen.ledger),
             "totals": totals_of(seen.audit()),
             "restarts": {name: part.restarts for name, part in self._stack.parts.items() if part.restarts},
             "steps": self._steps,
         }  # fmt: skip
-        return Result(wrong, self._watch.found, document)
+        return Result(wrong, self._found(), document)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for them; one that failed by itself fails the run."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome

@@ -23,6 +23,7 @@ class Counts:
     refused: int = 0
     failed: int = 0
     looks: int = 0
+    steps: int = 0
     wrong: int = 0
     relay: str = ""
 
@@ -61,11 +62,11 @@ class View:
     def _draw(self) -> RenderableType:
         counts = self.counts
         table = Table.grid(padding=(0, 3))
-        table.add_row("showering", "settled", "refused", "gone wrong", "looks", "violations", "uplink")
+        table.add_row("showering", "settled", "refused", "gone wrong", "looks", "steps", "violations", "uplink")
         wrong = f"[bold red]{counts.wrong}[/]" if counts.wrong else "[green]0[/]"
         table.add_row(
             str(counts.showering), str(counts.settled), str(counts.refused), str(counts.failed), str(counts.looks),
-            wrong, counts.relay,
+            str(counts.steps), wrong, counts.relay,
         )  # fmt: skip
         return Panel(Group(self._progress, table, "", *self._events), title=self.title)
 

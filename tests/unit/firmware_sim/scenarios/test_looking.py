@@ -94,7 +94,8 @@ class TestInTheEnd:
 
         assert wrong == {"nothing_held": ["ws_1 has not ended: closing"], "cheats_fail": []}
 
-    def test_gives_up_on_a_school_that_never_answers(self, tmp_path: Path) -> None:
+    def test_gives_up_on_a_school_that_never_answers(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(looking, "_ANSWER_WITHIN_S", 0.0)
         eyes = Eyes(None)
         eyes._api = Reconciler()  # type: ignore[assignment]
         eyes._stack = silent_stack(tmp_path)

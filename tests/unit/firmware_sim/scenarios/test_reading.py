@@ -184,4 +184,4 @@ class TestOurs:
 
     def test_are_packaged_as_files(self) -> None:
         assert (FOLDER / "campus-day.toml").is_file()
-        assert len(INVARIANTS) == 12
+        assert len(INVARIANTS) == 16
