@@ -3,6 +3,7 @@
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,17 +81,15 @@ def serve(folder: Path) -> Iterator[Served]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    waiting = threading.Event()
-    for _ in range(500):
-        if server.started:
-            break
-        waiting.wait(0.02)
-    assert server.started, "the server did not start"
+    deadline = time.monotonic() + PATIENCE_S
+    while not server.started:
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.02)
     try:
         yield Served(school, f"http://127.0.0.1:{port}", telemetry)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE_S)
         listener.close()
         database.engine.dispose()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from firmware_sim.stack import free_ports
 from gateway.bootstrap import key_path
 from gateway.contract.signing import load_or_create_key, public_text
 from tests.fakes.gateway_backend import KID, FakeBackend
@@ -23,10 +24,7 @@ K_FACTOR = 450_000
 
 def free_port() -> int:
     """Return a port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 def listening(port: int) -> bool:
@@ -195,7 +193,7 @@ class GatewaySite:
 
     def do(self, **request: Any) -> dict[str, Any]:
         """Ask the simulator's control port for something."""
-        with socket.create_connection(("127.0.0.1", self.control_port), timeout=5) as link:
+        with socket.create_connection(("127.0.0.1", self.control_port), timeout=PATIENCE_S) as link:
             link.sendall(json.dumps(request).encode() + b"\n")
             with link.makefile("r", encoding="utf-8") as answers:
                 answer: dict[str, Any] = json.loads(answers.readline())

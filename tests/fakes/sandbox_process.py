@@ -1,6 +1,5 @@
 """The sandbox provider as a process, with the doors tests have into it."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -13,16 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from firmware_sim import sandbox_keys
 from firmware_sim.payment_codes import payment_code as payment_code
 from firmware_sim.sandbox_provider.kit import number_of
+from firmware_sim.stack import free_ports
 from tests.patience import PATIENCE_S
 
 _ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a port nobody listens on now."""
+    return free_ports(1)[0]
 
 
 class Sandbox:
@@ -117,7 +115,7 @@ class Sandbox:
     def notify(self, our_id: str, behaviour: str = "again") -> list[dict[str, Any]]:
         """Send an order's notifications now, again or spoilt; return what became of each."""
         answer = httpx.post(
-            f"{self.url}/notify", json={"order_no": our_id, "behaviour": behaviour}, trust_env=False, timeout=30
+            f"{self.url}/notify", json={"order_no": our_id, "behaviour": behaviour}, trust_env=False, timeout=PATIENCE_S
         )
         assert answer.status_code == 200, answer.text
         sent: list[dict[str, Any]] = answer.json()["sent"]

@@ -170,13 +170,13 @@ class TlsClient:
     def publish(self, topic: str, payload: bytes = b"x") -> int:
         """Return the broker's reason code for a message."""
         mid = self._client.publish(topic, payload, qos=1).mid
-        wait_until(lambda: mid in self.acks, 5, why="for PUBACK")
+        wait_until(lambda: mid in self.acks, why="for PUBACK")
         return self.acks[mid]
 
     def subscribe(self, topic: str) -> None:
         before = self.granted
         self._client.subscribe(topic, 1)
-        wait_until(lambda: self.granted > before, 5, why="for SUBACK")
+        wait_until(lambda: self.granted > before, why="for SUBACK")
 
     def close(self) -> None:
         self._client.disconnect()

@@ -13,6 +13,7 @@ from gateway.care.certificates import identity_path
 from gateway.uplink.client import Broker, probe
 from tests.fakes.gateway_site import wait_until
 from tests.fakes.tls_site import TENANT, TlsSite
+from tests.patience import PATIENCE_S
 
 NOT_AUTHORIZED = 0x87
 OWN, OTHER = f"ct/v1/{TENANT}/gw_a", f"ct/v1/{TENANT}/gw_b"
@@ -130,7 +131,7 @@ class TestProbe:
 
         def said(**changes: object) -> str:
             values = {"host": "127.0.0.1", "port": site.port, "client_id": "doctor", "subscription": "", "tls": tls}
-            return probe(Broker(will_topic="", will_payload=b"", **{**values, **changes}), timeout_s=3)  # type: ignore[arg-type]
+            return probe(Broker(will_topic="", will_payload=b"", **{**values, **changes}), timeout_s=PATIENCE_S)  # type: ignore[arg-type]
 
         assert said() == ""
         assert "certificate" in said(tls={"ca": tls["ca"]})

@@ -31,11 +31,14 @@ class School(TlsSite):
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.environment |= {"CAMPUSTAP_HTTP_PORT": str(self.http_port)}
         self.processes: list[subprocess.Popen[bytes]] = []
+
+    def open(self) -> None:
+        """Start broker, web server and worker."""
         self.write_broker_files()
         self.start_broker()
         self.start("backend.cli", "serve")
         self.start("backend.cli", "worker")
-        wait_until(lambda: listening(self.http_port), 30, why="for the web server")
+        wait_until(lambda: listening(self.http_port), why="for the web server")
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{arguments[1]}.log").open("ab")
@@ -71,8 +74,11 @@ class School(TlsSite):
 @pytest.fixture(scope="module")
 def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
     school = School(tmp_path_factory.mktemp("enroll"))
-    yield school
-    school.stop()
+    try:
+        school.open()
+        yield school
+    finally:
+        school.stop()
 
 
 class TestEnroll:
@@ -84,7 +90,7 @@ class TestEnroll:
 
         process = school.run(config)
 
-        row = wait_until(lambda: (r := school.gateways()["gw_a"])["connected"] and r["instance"] and r, 30)
+        row = wait_until(lambda: (r := school.gateways()["gw_a"])["connected"] and r["instance"] and r)
         assert row["certificate_not_after"]
         assert row["configuration_state"] == "local"
         assert "campustap_broker_connected 1" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
@@ -167,7 +173,7 @@ class TestTwoBoxesWithOneCertificate:
 
         boxes = [school.run(config), school.run(copy)]
 
-        row = wait_until(lambda: (r := school.gateways()["gw_a"])["twin_turns"] and r["takeovers"] and r, 30)
+        row = wait_until(lambda: (r := school.gateways()["gw_a"])["twin_turns"] and r["takeovers"] and r)
         assert int(str(row["twin_turns"])) >= 1
         with school.backend() as backend, backend.db.read() as conn:
             open_faults = [fault for fault in fleet.open_faults(conn, TENANT) if fault.gateway_id == "gw_a"]
@@ -186,7 +192,7 @@ class TestRemoteConfiguration:
         base = config.read_text().replace("metrics_port = 9464", "metrics_port = 0")
         config.write_text(base)
         process = school.run(config)
-        wait_until(lambda: school.gateways()["gw_b"]["connected"], 30)
+        wait_until(lambda: school.gateways()["gw_b"]["connected"])
 
         def desire(text: str, *more: str) -> dict[str, object]:
             wanted = tmp_path / f"{new_id('x')}.toml"
@@ -198,8 +204,7 @@ class TestRemoteConfiguration:
                     (r := school.gateways()["gw_b"])["configuration_version"] == version
                     and r["configuration_state"] in over
                     and r
-                ),
-                40,
+                )
             )
 
         applied = desire(base.replace("metrics_port = 0", f"metrics_port = {(port := free_port())}"))

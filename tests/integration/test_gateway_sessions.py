@@ -177,7 +177,7 @@ class TestBrokenSites:
         wait_until(lambda: any(e["reason"] == "volume_limit" for e in site.ends()), why="for the device to close")
         site.start_broker()
         wait_until(lambda: listening(site.broker_port), why="for the broker")
-        end = ended(backend, "ws_1", timeout_s=30)
+        end = ended(backend, "ws_1")
 
         assert end.stop_reason is StopReason.VOLUME_LIMIT
         agrees_with_device(site, end)

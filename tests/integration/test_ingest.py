@@ -25,6 +25,7 @@ from backend.mqtt.client import BrokerLink, Incoming
 from backend.payments import service as payments
 from backend.water_sessions.machine import State
 from backend.water_sessions.types import WaterSession
+from firmware_sim.stack import free_ports
 from gateway.contract import topics
 from gateway.contract.events import Event
 from gateway.contract.messages import Acknowledged, CommandMessage, Decision
@@ -40,12 +41,10 @@ START = "from backend.cli import main; import sys; sys.exit(main(['worker']))"
 
 def free_port() -> int:
     """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

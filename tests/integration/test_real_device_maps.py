@@ -320,7 +320,7 @@ def served(port: int, devices: dict[int, MapDevice]) -> Iterator[None]:
     try:
         yield
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=PATIENCE_S)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=PATIENCE_S)
         loop.close()

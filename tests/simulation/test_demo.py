@@ -105,15 +105,15 @@ class TestInteractive:
             children = psutil.Process(process.pid).children(recursive=True)
             sticker = re.search(r"http://[^\s]+/w/[a-z0-9]+", text)
             assert sticker
-            assert httpx.get(sticker.group(), follow_redirects=True, timeout=10).is_success
+            assert httpx.get(sticker.group(), follow_redirects=True, timeout=PATIENCE_S).is_success
             assert "▄" in text or "█" in text
             assert "facilities" in text
 
             process.send_signal(signal.SIGINT)
 
-            assert process.wait(40) == 0
+            assert process.wait(2 * PATIENCE_S) == 0
         finally:
             process.kill()
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
         assert alive == []
         assert "had to be killed" not in log.read_text(encoding="utf-8", errors="replace")

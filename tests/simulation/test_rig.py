@@ -24,6 +24,7 @@ from firmware_sim.rig.app import Rig
 from firmware_sim.rig.link import ControlLink
 from firmware_sim.stack import control, free_ports
 from tests.e2e.pages_conftest import DESKTOP, PHONE, Address, browser, visit
+from tests.patience import PATIENCE_S
 from tests.unit.firmware_sim.rig import OPEN, Bench
 
 PLAN = {
@@ -34,7 +35,7 @@ PLAN = {
         {"device_id": "dev_d", "line_id": "a", "unit": 9, "map_id": "chw.acr1", "k_factor_pulses_per_m3": 0},
     ],
 }
-WAIT_MS = 30_000
+WAIT_MS = 1_000 * PATIENCE_S
 
 
 class Devices:
@@ -53,7 +54,7 @@ class Devices:
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
         self.control_port = ready["control"]
-        self._client = ModbusTcpClient("127.0.0.1", port=ready["lines"]["a"], timeout=10, retries=2)
+        self._client = ModbusTcpClient("127.0.0.1", port=ready["lines"]["a"], timeout=PATIENCE_S, retries=2)
         assert self._client.connect()
         self._tokens = Bench()
         self._sessions = 0
@@ -63,7 +64,7 @@ class Devices:
         self._poller.start()
 
     def _poll(self, port: int) -> None:
-        client = ModbusTcpClient("127.0.0.1", port=port, timeout=10, retries=2)
+        client = ModbusTcpClient("127.0.0.1", port=port, timeout=PATIENCE_S, retries=2)
         client.connect()
         while not self._done.wait(1.0):
             with contextlib.suppress(ModbusException):  # without power nobody answers
@@ -100,10 +101,10 @@ class Devices:
 
     def stop(self) -> None:
         self._done.set()
-        self._poller.join(20)
+        self._poller.join(PATIENCE_S)
         self._client.close()
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -123,7 +124,7 @@ def rig(devices: Devices) -> Iterator[Address]:
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -229,14 +230,14 @@ class TestCommand:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[-1]
-            page = httpx.get(f"{url}?lang=en&device=dev_1", timeout=20)
+            page = httpx.get(f"{url}?lang=en&device=dev_1", timeout=PATIENCE_S)
             assert page.status_code == 200
             assert "s009" in page.text
-            assert httpx.get(url.rsplit("/", 2)[0] + "/", timeout=20).status_code == 404
+            assert httpx.get(url.rsplit("/", 2)[0] + "/", timeout=PATIENCE_S).status_code == 404
 
             process.send_signal(signal.SIGTERM)
 
-            process.wait(20)
+            process.wait(PATIENCE_S)
         finally:
             process.kill()
             process.communicate()

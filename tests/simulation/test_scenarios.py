@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 _PROGRAM = str(Path(sys.executable).parent / "campustap-sim")
 
 #: everything that can go wrong in twenty seconds with four outlets
@@ -67,7 +69,7 @@ settle_within_s = 1
 """
 
 
-def run(*arguments: str, timeout_s: float = 170) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, timeout_s: float = 5 * PATIENCE_S) -> subprocess.CompletedProcess[str]:
     return subprocess.run([_PROGRAM, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
@@ -129,13 +131,13 @@ class TestBadFiles:
         scenario = tmp_path / "bad.toml"
         scenario.write_text(_ROUGH.replace(old, new), encoding="utf-8")
 
-        done = run("run", str(scenario), timeout_s=60)
+        done = run("run", str(scenario))
 
         assert done.returncode == 2
         assert f"{scenario}{said}" in done.stdout
 
     def test_are_missing(self) -> None:
-        done = run("run", "campus-dey", timeout_s=60)
+        done = run("run", "campus-dey")
 
         assert done.returncode == 2
         assert "did you mean 'campus-day'?" in done.stdout
@@ -143,7 +145,7 @@ class TestBadFiles:
 
 class TestScenarios:
     def test_are_listed(self) -> None:
-        done = run("scenarios", timeout_s=60)
+        done = run("scenarios")
 
         assert done.returncode == 0
         assert all(name in done.stdout for name in ("one-tap", "campus-day", "provider-outage"))

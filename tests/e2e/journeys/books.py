@@ -69,7 +69,7 @@ class Books:
 
     def notify(self, our_id: str, behaviour: str) -> list[dict[str, Any]]:
         """Send an order's notifications now, again or spoilt; return what became of each."""
-        answer = self.doors.post("/notify", json={"order_no": our_id, "behaviour": behaviour}, timeout=30)
+        answer = self.doors.post("/notify", json={"order_no": our_id, "behaviour": behaviour}, timeout=PATIENCE_S)
         assert answer.status_code == 200, answer.text
         sent: list[dict[str, Any]] = answer.json()["sent"]
         return sent
@@ -160,7 +160,7 @@ class Phone:
 
     def __init__(self, school: School, login: str) -> None:
         self._http = httpx.Client(
-            base_url=school.stack.base_url, timeout=30, follow_redirects=True, headers={"accept-language": "en"}
+            base_url=school.stack.base_url, timeout=PATIENCE_S, follow_redirects=True, headers={"accept-language": "en"}
         )
         sent = {"login": login, "password": passwords(school.stack.demo)[login], "tenant": TENANT_ID, "next": "/wallet"}
         assert "Wallet" in self.send("/login", self.page("/login"), **sent)

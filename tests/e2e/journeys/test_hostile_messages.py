@@ -18,6 +18,7 @@ from gateway.contract.messages import CommandMessage, EventBatch
 from gateway.contract.signing import Signed, load_or_create_key, sign
 from gateway.contract.topics import Down, Up, down, up
 from tests.e2e.journeys.school import School, eventually
+from tests.patience import PATIENCE_S
 
 _OUTLET = "dev_b2_104"
 _GATEWAY = "gw_b2"
@@ -35,10 +36,10 @@ class Wire:
         self._client.connect("127.0.0.1", port, 30)
         self._client.loop_start()
         self._client.subscribe("ct/v1/#", 1)
-        assert ready.wait(5)
+        assert ready.wait(PATIENCE_S)
 
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        self._client.publish(topic, payload, 1, retain).wait_for_publish(5)
+        self._client.publish(topic, payload, 1, retain).wait_for_publish(PATIENCE_S)
 
     def refusals(self) -> list[CommandRefused]:
         found = []

@@ -52,9 +52,9 @@ class TestLineDownAtTheStart:
             school.stack.parts["broker"].kill()
             school.restart("broker")
             worker_is_back = school.fresh()
-            other = eventually(
-                "the worker is back", lambda: school.start(worker_is_back, "dev_b2_104"), within_s=20
-            ).json()["water_session_id"]
+            other = eventually("the worker is back", lambda: school.start(worker_is_back, "dev_b2_104")).json()[
+                "water_session_id"
+            ]
             school.reaches(worker_is_back, other, {"flowing"})
             school.stop(worker_is_back, other)
             session_id = school.start(student, _OUTLET).json()["water_session_id"]

@@ -74,7 +74,7 @@ class _Closing:
         self.at = time.monotonic()
 
     def wait(self) -> float:
-        self._thread.join(25)
+        self._thread.join(2 * PATIENCE_S)
         assert self.at, "the valve did not close"
         return self.at
 

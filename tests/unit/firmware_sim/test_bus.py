@@ -57,7 +57,7 @@ class TestWithPymodbus:
     def test_reads_identity_opens_and_sees_the_flags(self, rtu: bool) -> None:
         async def body(port: int, line: OneUnit) -> None:
             framer = FramerType.RTU if rtu else FramerType.SOCKET
-            client = AsyncModbusTcpClient("127.0.0.1", port=port, timeout=2, retries=0, framer=framer)
+            client = AsyncModbusTcpClient("127.0.0.1", port=port, timeout=PATIENCE_S, retries=0, framer=framer)
             assert await client.connect()
             identity = await client.read_input_registers(0, count=45, device_id=3)
             assert identity.registers[:3] == [0x4348, 0x5731, 0x4801]
@@ -165,9 +165,9 @@ def line_port() -> Iterator[int]:
     loop.create_task(start())
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(PATIENCE_S)
     yield ports[0]
-    asyncio.run_coroutine_threadsafe(server[0].stop(), loop).result(5)
+    asyncio.run_coroutine_threadsafe(server[0].stop(), loop).result(PATIENCE_S)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(PATIENCE_S)
     loop.close()
@@ -177,7 +177,7 @@ def mbpoll(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = shutil.which("mbpoll")
     assert program, "mbpoll is missing: apt-get install mbpoll"
     command = [program, "-m", "tcp", "-p", str(port), "-0", "-1", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def values(output: str) -> dict[int, str]:

@@ -49,7 +49,7 @@ class Process:
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
         self.control_port = ready["control"]
-        self.client = ModbusTcpClient("127.0.0.1", port=ready["lines"]["a"], timeout=3, retries=0)
+        self.client = ModbusTcpClient("127.0.0.1", port=ready["lines"]["a"], timeout=PATIENCE_S, retries=0)
         assert self.client.connect()
 
     def stop(self, number: signal.Signals) -> int:
@@ -61,7 +61,7 @@ class Process:
         return status
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        with socket.create_connection(("127.0.0.1", self.control_port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.control_port), timeout=PATIENCE_S) as connection:
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer: dict[str, Any] = json.loads(connection.makefile().readline())
         return answer
