@@ -33,6 +33,7 @@ CHART: dict[str, AccountRule] = {
     # Where money is, or who owes it.
     "provider_receivable": AccountRule("debit", may_go_negative=True, owner="method"),
     "cash": AccountRule("debit", may_go_negative=True, owner="school"),
+    "bank": AccountRule("debit", may_go_negative=True, owner="school"),
     "fees": AccountRule("debit", may_go_negative=True, owner="method"),
     "operator_loss": AccountRule("debit", may_go_negative=True, owner="school"),
     # Where it comes from in the end.

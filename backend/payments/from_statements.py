@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from backend.db import POISON, Database
 from backend.kit.clock import Clock
 from backend.ledger import service as ledger
-from backend.payments import orders, queue_repository, steps
+from backend.payments import bank_payouts, orders, queue_repository, steps
 from backend.payments.capabilities import MATRIX
 from backend.payments.order_numbers import order_no
 from backend.payments.port import Answer, Declined, Provider, Succeeded
@@ -104,7 +104,8 @@ def _days_wanted(conn: Connection, tenant_id: str, method: str, zone: ZoneInfo, 
 
 def resolve_from_statements(db: Database, tenant_id: str, *, clock: Clock) -> int:
     """
-    Return how many unknowns the imported statements settled, or found taken after they were given up.
+    Return how many unknowns the imported statements settled or found taken after they were given up, and how many
+    payouts by bank they cleared.
 
     :raises TenantUnknown: if there is no such tenant.
     """
@@ -114,7 +115,17 @@ def resolve_from_statements(db: Database, tenant_id: str, *, clock: Clock) -> in
             with db.write() as conn:
                 ledger.lock(conn, tenant_id)
                 settled += _Settler(conn, tenant_id, method, clock()).settle()
-    return settled
+    return settled + _clear_payouts(db, tenant_id, clock)
+
+
+def _clear_payouts(db: Database, tenant_id: str, clock: Clock) -> int:
+    """Return how many payouts by bank its statements cleared; running into a bug leaves what providers' settled."""
+    try:
+        with db.write() as conn:
+            return bank_payouts.clear(conn, tenant_id, clock())
+    except POISON:
+        log.exception("payouts not cleared", extra={"tenant": tenant_id})
+        return 0
 
 
 class _Settler:

@@ -9,9 +9,12 @@ Postings, debit → credit; a transfer's id is made of the id of whoever began i
 | manual entry, when approved | e.entry | as proposed | as proposed |
 | refund, when approved | `payments.request_refund` as rf_e | | |
 | purse transfer, at once | t.move | one purse of the person | another of theirs |
+| credit limit, when approved | none: it says how far below zero the wallet may be spent | | |
+| leaver's debt, at once | p.*purse*.debt | their own money in another purse | their wallet |
 | leaver's own money, at once | p.*purse*.own | the purse | refunds_payable/payout |
 | the school's money, at once | p.*purse*.returned | the leaver's purse | the scheme's fund: subsidy_fund/school, … |
 | payout, when approved | e.entry | refunds_payable/payout | cash, or payout_clearing by bank |
+| payout the bank lists, or gave back | e.cleared, e.returned | as `bank_payouts` says | |
 """
 
 from collections.abc import Iterable
@@ -29,13 +32,14 @@ PROPOSAL_LIFE = timedelta(days=7)
 REASON_CHARS_MIN = 10
 REASON_CHARS_MAX = 500
 
-EntryKind = Literal["cash_top_up", "manual", "refund", "payout"]
-#: The smallest and largest amount of one entry. A payout is whatever the person has.
+EntryKind = Literal["cash_top_up", "manual", "refund", "payout", "credit_limit"]
+#: The smallest and largest amount of one entry. A payout is whatever the person has; a limit of zero ends a credit.
 LIMITS_MINOR: dict[str, tuple[int, int]] = {
     "cash_top_up": (100, 50_000),
     "manual": (1, 10_000_000),
     "refund": (1, 50_000),
     "payout": (1, 10**10),
+    "credit_limit": (0, 50_000),
 }
 
 #: What the owner of an account reads beside the movement.

@@ -20,8 +20,9 @@ from backend.ledger import service as ledger
 from backend.ledger.rules import TransferKind
 from backend.metering import service as metering
 from backend.metering.rules import Reading
+from backend.payments import bank_payouts
 from backend.payments import service as payments
-from backend.reconciliation import repository, rules
+from backend.reconciliation import bank_breaks, repository, rules
 from backend.reconciliation.rules import FINANCE, Break, DeviceReport
 from backend.tariffs import rules as tariff_rules
 from backend.tariffs import service as tariffs
@@ -32,10 +33,12 @@ from gateway.contract.units import volume_ml
 __all__ = [
     "HOLD_AGE_MAX",
     "Break",
+    "LatePosting",
     "Run",
     "RunUnknown",
     "breaks",
     "get",
+    "late",
     "run",
     "runs",
 ]
@@ -70,7 +73,21 @@ class Run:
     #: in no session
     gap_pulses: int
     break_count: int
+    #: of the newest transfer that was compared
+    last_number: int
     breaks: tuple[Break, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LatePosting:
+    """Revenue that happened before an earlier run and was recorded after it: the gateway, or a reading, came late."""
+
+    transfer_id: str
+    #: the water session
+    reference: str
+    amount_minor: int
+    event_at: datetime
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +214,8 @@ def _money_breaks(
         if unknown.status != "refused" and unknown.created_at < now - HOLD_AGE_MAX:
             cause = f"{unknown.method} has not said for more than a day what became of it"
             yield Break("payment_unknown", unknown.operation_id, unknown.amount_minor, 0, cause, FINANCE)
+    for mismatch in bank_payouts.mismatches(conn, tenant_id, now):
+        yield bank_breaks.of_mismatch(mismatch)
     accounts = ledger.verify(conn, tenant_id)
     for wrong in accounts:
         off = wrong.running[3] - wrong.running[1] - wrong.counted[3] + wrong.counted[1]
@@ -232,6 +251,7 @@ def run(conn: Connection, tenant_id: str, now: datetime, *, run_id: str | None =
         lost_pulses=total.lost_pulses,
         gap_pulses=total.gap_pulses,
         break_count=len(found),
+        last_number=ledger.last_number(conn, tenant_id),
         breaks=tuple(found),
     )
     repository.insert_run(conn, {name: value for name, value in asdict(stored).items() if name != "breaks"})
@@ -262,6 +282,27 @@ def get(conn: Connection, tenant_id: str, run_id: str) -> Run:
     if not found:
         raise RunUnknown(f"no run {run_id!r}")
     return _run(conn, found[0])
+
+
+def late(conn: Connection, tenant_id: str, run_id: str) -> list[LatePosting]:
+    """
+    Return what this run was the first to see of the time that the run before it had compared, oldest first.
+
+    Nothing is closed for good: each run compares everything, so a shower that is reported a day late is in the next
+    run's figures; here stands by how much the days before have changed since they were looked at.
+
+    :raises RunUnknown: if this tenant has none with this id.
+    """
+    of = get(conn, tenant_id, run_id)
+    before = repository.find_run_before(conn, tenant_id, of.run_at, of.run_id)
+    if before is None:
+        return []
+    lines = ledger.statement(conn, tenant_id, chart.account_id("water_revenue"), _ALL, until=before["run_at"])
+    return [
+        LatePosting(each.transfer_id, each.reference, each.change_minor, each.event_at, each.recorded_at)
+        for each in reversed(lines)
+        if before["last_number"] < each.number <= of.last_number and each.change_minor
+    ]
 
 
 def breaks(conn: Connection, tenant_id: str, run_id: str) -> list[Break]:

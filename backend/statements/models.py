@@ -45,7 +45,8 @@ statement_lines = Table(
     Column("happened_at", UtcDateTime, nullable=False),
     Column("status", String(32), nullable=False),
     CheckConstraint(
-        "kind IN ('payment', 'refund', 'hold', 'completion', 'release', 'adjustment') AND amount_minor <> 0",
+        "kind IN ('payment', 'refund', 'hold', 'completion', 'release', 'adjustment', 'payout', 'payout_return', "
+        "'deposit') AND amount_minor <> 0",
         name="kind",
     ),
     Index("ix_statement_lines_order_no", "tenant_id", "method", "order_no"),

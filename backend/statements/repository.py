@@ -1,7 +1,7 @@
 """All SQL of the statements."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, fields
 from datetime import date, datetime
 from typing import Any
@@ -59,6 +59,18 @@ def file_in_force(conn: Connection, tenant_id: str, method: str, day: date) -> S
     )
     row = conn.execute(query).one_or_none()
     return None if row is None else StatementFile(*row)
+
+
+def newest_merchant(conn: Connection, tenant_id: str, method: str) -> str:
+    """Return the merchant that the file in force of the newest day names, or nothing while none does."""
+    query = (
+        select(statement_files.c.merchant_no)
+        .where(statement_files.c.tenant_id == tenant_id, statement_files.c.method == method)
+        .where(statement_files.c.merchant_no != "", statement_files.c.replaced_at.is_(None))
+        .order_by(statement_files.c.day.desc())
+        .limit(1)
+    )
+    return str(conn.execute(query).scalar_one_or_none() or "")
 
 
 def files(conn: Connection, tenant_id: str) -> list[StatementFile]:
@@ -161,6 +173,17 @@ def lines_of(conn: Connection, tenant_id: str, method: str, numbers: Sequence[st
                 line = StatementLine(*row)
                 found[line.day, line.line_number] = line
     return [found[key] for key in sorted(found)]
+
+
+def lines_of_kinds(conn: Connection, tenant_id: str, method: str, kinds: Collection[str]) -> list[StatementLine]:
+    """Return a method's lines of some kinds, by day and line."""
+    query = (
+        select(*_LINE_COLUMNS)
+        .where(statement_lines.c.tenant_id == tenant_id, statement_lines.c.method == method)
+        .where(statement_lines.c.kind.in_(sorted(kinds)))
+        .order_by(statement_lines.c.day, statement_lines.c.line_number)
+    )
+    return [StatementLine(*row) for row in conn.execute(query)]
 
 
 def sums(conn: Connection, tenant_id: str, method: str, day: date) -> list[KindSum]:

@@ -8,15 +8,16 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from backend.statements import reading_alipay, reading_unionpay, reading_wechat, repository
+from backend.statements import reading_alipay, reading_bank, reading_unionpay, reading_wechat, repository
 from backend.statements.rules import Reading, ends_at, fingerprint, identity
-from backend.statements.types import Row, StatementFile, StatementLine, StatementRefused, Summary
+from backend.statements.types import Kind, Row, StatementFile, StatementLine, StatementRefused, Summary
 
 #: Reads one method's files: (name, bytes, day, our merchant number or "") → what is in them.
 _READERS: dict[str, Callable[[str, bytes, date, str], Reading]] = {
     "unionpay": reading_unionpay.read,
     "wechat": reading_wechat.read,
     "alipay": reading_alipay.read,
+    "bank": reading_bank.read,
 }
 METHODS = tuple(_READERS)
 _ROWS_PER_INSERT = 1_000
@@ -38,7 +39,8 @@ def import_file(
     Store a provider's file for a day, or nothing of it.
 
     The same bytes again change nothing. Another file for the day takes the place of the one in force if it holds every
-    row of it, in any order. `merchant_no` is our number at the provider when known; rows of another are refused.
+    row of it, in any order. `merchant_no` is our number at the provider when known; rows of another are refused. When
+    it is not, the newest file that names one says it.
 
     :raises StatementRefused: if the file is not provably whole and right; it says where and why.
     """
@@ -51,6 +53,7 @@ def import_file(
     known = repository.find_file(conn, tenant_id, method, day, sha256)
     if known is not None:
         return known
+    merchant_no = merchant_no or repository.newest_merchant(conn, tenant_id, method)
     with conn.begin_nested():  # a refusal half-way leaves nothing, even when the caller goes on
         return _store(conn, _READERS[method], tenant_id, method, day, name, data, sha256, now, merchant_no)
 
@@ -145,6 +148,11 @@ def lines_of(
         for number in {line.order_no, line.operation_no} & asked:
             found.setdefault(number, []).append(line)
     return found
+
+
+def lines_of_kinds(conn: Connection, tenant_id: str, method: str, kinds: Collection[Kind]) -> list[StatementLine]:
+    """Return all lines of some kinds, by day and line."""
+    return repository.lines_of_kinds(conn, tenant_id, method, kinds)
 
 
 def days(conn: Connection, tenant_id: str, method: str) -> list[date]:

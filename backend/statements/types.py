@@ -9,7 +9,17 @@ from backend.errors import BackendError
 #: States of refunds at WeChat that say the money has not gone back (yet).
 _NOT_DONE = frozenset({"PROCESSING", "CHANGE", "FAIL"})
 
-Kind = Literal["payment", "refund", "hold", "completion", "release", "adjustment"]
+Kind = Literal[
+    "payment",
+    "refund",
+    "hold",
+    "completion",
+    "release",
+    "adjustment",
+    "payout",  # these are of the bank account that leavers are paid from
+    "payout_return",
+    "deposit",
+]
 
 #: Why a file is refused, in stable words; pages translate them.
 Cause = Literal[
@@ -37,7 +47,7 @@ Cause = Literal[
 @dataclass(frozen=True, slots=True)
 class StatementLine:
     """
-    One row of a provider's daily file.
+    One row of a provider's daily file, or of a bank account's.
 
     `order_no` is the number of the order, `operation_no` of the step about it (empty for the order itself; an older
     layout that leaves the order out has only `operation_no`), both as the provider knows them. `amount_minor` is

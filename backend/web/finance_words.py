@@ -14,6 +14,7 @@ CASE: dict[str, Pair] = {
     "overcharged": ("多扣了", "Overcharged"),
     "dispute": ("学生申诉", "Dispute"),
     "top_up_missing": ("充值未到账", "Top-up missing"),
+    "books_differ": ("账目不平", "Books do not add up"),
 }
 CASE_STATE: dict[str, Pair] = {"open": ("未处理", "Open"), "closed": ("已关闭", "Closed")}
 ENTRY_KIND: dict[str, Pair] = {
@@ -21,12 +22,14 @@ ENTRY_KIND: dict[str, Pair] = {
     "manual": ("手工入账", "Manual entry"),
     "refund": ("退款", "Refund"),
     "payout": ("结清支付", "Payout"),
+    "credit_limit": ("钱包透支额度", "Wallet credit"),
 }
 ENTRY_STATE: dict[str, Pair] = {
     "proposed": ("等待第二人", "Awaiting a second person"),
-    "executed": ("已入账", "Executed"),
+    "executed": ("已生效", "Executed"),
     "rejected": ("已拒绝", "Rejected"),
     "expired": ("已过期", "Expired"),
+    "ended": ("已终止", "Ended"),
 }
 DISPUTE_STATE: dict[str, Pair] = {
     "open": ("待决定", "To be decided"),
@@ -121,6 +124,16 @@ SAID_BY: dict[str, Pair] = {
 }
 #: What stands in a case as evidence. Keys that end in a unit are written with it.
 EVIDENCE: dict[str, Pair] = {
+    "account_id": ("账户", "Account"),
+    "running": (
+        "账户合计：借方冻结、借方、贷方冻结、贷方（分）",
+        "Kept: debits held, debits, credits held, credits, in fen",
+    ),
+    "counted": (
+        "逐笔相加：借方冻结、借方、贷方冻结、贷方（分）",
+        "Counted: debits held, debits, credits held, credits, in fen",
+    ),
+    "proven_number": ("此前核对至流水号", "Proven up to number"),
     "method": ("支付方式", "Method"),
     "first_reason": ("首次拒绝的原因", "Why the first was refused"),
     "operation_id": ("操作编号", "Operation"),
@@ -177,6 +190,9 @@ LINE: dict[str, Pair] = {
     "completion": ("预授权完成", "Completions"),
     "release": ("预授权撤销", "Releases"),
     "adjustment": ("调账", "Adjustments"),
+    "payout": ("结清转账", "Payouts"),
+    "payout_return": ("退汇", "Payouts returned"),
+    "deposit": ("其他收款", "Other deposits"),
 }
 #: Why a statement file was refused.
 FILE_CAUSE: dict[str, Pair] = {
@@ -216,6 +232,7 @@ ACCOUNT: dict[str, Pair] = {
     "payout_clearing": ("结清清算", "Payout clearing"),
     "provider_receivable": ("应收渠道款", "Receivable from provider"),
     "cash": ("现金", "Cash"),
+    "bank": ("银行存款", "Bank account"),
     "fees": ("手续费", "Fees"),
     "operator_loss": ("运营损失", "Operator loss"),
     "operator_payable": ("应付运营方", "Payable to operator"),

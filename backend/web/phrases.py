@@ -31,6 +31,13 @@ BREAKS: dict[str, str] = {
     "money left in clearing": "清算账户里还有钱",
     "held for more than a day for {}": "预授权超过一天未了结：{}",
     "{} has not said for more than a day what became of it": "{} 超过一天没有答复结果",
+    "in payout clearing since {}, and no bank statement lists it": "自 {} 起在结清清算账户里，银行流水没有这笔",
+    "transfer {} of {} is for no payout of ours; it names {}": "银行流水 {}（{}）不是我方的结清转账，附言为 {}",
+    "transfer {} of {} is for a payout that goes in cash": "银行流水 {}（{}）对应的结清应付现金",
+    "transfer {} of {} is for a payout that no second person has agreed to": "银行流水 {}（{}）对应的结清未经第二人批准",
+    "transfer {} of {} is over {}, the payout {}": "银行流水 {}（{}）为 {} 分，结清应付 {} 分",
+    "transfer {} of {} is for a payout that was settled before": "银行流水 {}（{}）对应的结清此前已付清",
+    "transfer {} of {} came back, and none of this number and amount had gone out": "银行流水 {}（{}）退汇，此前没有相同参考号和金额的转出",
     "running sums {}, transfers add up to {}": "账户合计 {}，逐笔相加 {}",
     "debits are not credits": "借方不等于贷方",
 }
@@ -95,6 +102,11 @@ FILES: dict[str, str] = {
     "a fee of {} fen cannot be": "手续费 {} 分不可能",
     "a payment has no number of a refund": "收款行里不应有退款号",
     "it says (count, fen received, fen of discounts) {}, the rows add up to {}": "合计（笔数、实收分、优惠分）为 {}，明细相加为 {}",
+    "the ZIP file must hold one account's day": "压缩文件里必须正好有一天的账户流水",
+    "{} is no known version (known: {})": "{} 不是已知的格式版本（已知：{}）",
+    "{} is not the number of an account": "{} 不是账号",
+    "the file is of {}, not {}": "文件是 {} 的，不是 {} 的",
+    "it says {} rows and {} yuan, the rows are {} and {} fen": "合计为 {} 笔 {} 元，明细为 {} 笔 {} 分",
     "no TAB stands behind the number": "单号后面没有制表符",
 }
 

@@ -81,6 +81,7 @@ METHOD: dict[str, Pair] = {
     "unionpay": ("云闪付（银联）", "UnionPay"),
     "alipay": ("支付宝", "Alipay"),
     "wechat": ("微信支付", "WeChat Pay"),
+    "bank": ("银行账户", "Bank account"),
 }
 ROLE: dict[str, Pair] = {
     "student": ("学生", "Student"),
@@ -146,6 +147,7 @@ ENTRY: dict[str, Pair] = {
     "entry by finance": ("财务入账", "Entry by finance"),
     "payout": ("结清支付", "Payout"),
     "between purses": ("钱包间转账", "Between purses"),
+    "debt settled": ("抵还欠款", "Debt settled"),
     "other": ("其他", "Other"),
 }
 PURSE: dict[str, Pair] = {
@@ -203,6 +205,7 @@ PAYOUT: dict[str, Pair] = {
     "waiting": ("结清已提议，等待批准", "Payout proposed, awaiting approval"),
     "payable": ("结清未获批准，款项为您保留", "Payout not approved; the money is kept for you"),
     "paid": ("已结清支付", "Paid out"),
+    "owes": ("已离校，尚有欠款", "Left, and still owes"),
 }
 CAUSE: dict[str, Pair] = {
     "register_gap": ("水表读数不连续", "Gap in the meter register"),
@@ -234,6 +237,12 @@ CAUSE: dict[str, Pair] = {
     "facilities": ("后勤", "Facilities"),
     "finance": ("财务", "Finance"),
     "operator": ("运营方", "Operator"),
+    "payout_unlisted": ("结清转账不在银行流水中", "Payout not at the bank"),
+    "payout_unknown": ("银行多出一笔转账", "Transfer of no payout"),
+    "payout_amount": ("转账金额与结清不符", "Payout amount differs"),
+    "payout_twice": ("结清转账重复", "Paid out twice"),
+    "payout_unapproved": ("未经批准的结清转账", "Payout nobody approved"),
+    "payout_back": ("退汇没有对应的转账", "Return of no payout"),
     "provider": ("支付渠道", "Payment provider"),
 }
 EXEMPTION: dict[str, Pair] = {

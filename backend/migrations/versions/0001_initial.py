@@ -640,6 +640,15 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "payment_book_proofs",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("proven_number", sa.BigInteger(), nullable=False),
+        sa.Column("proven_at", UtcDateTime(), nullable=True),
+        sa.Column("checked_at", UtcDateTime(), nullable=False),
+        sa.Column("discrepancies", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_payment_book_proofs")),
+    )
+    op.create_table(
         "payment_cases",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("case_id", sa.String(length=64), nullable=False),
@@ -789,6 +798,7 @@ def upgrade() -> None:
         sa.Column("returned_minor", sa.BigInteger(), nullable=False),
         sa.Column("channel", sa.String(length=8), nullable=False),
         sa.Column("destination", sa.String(length=200), nullable=False),
+        sa.Column("owed_minor", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("entry_id", sa.String(length=64), nullable=False),
         sa.Column("proposed_by", sa.String(length=64), nullable=False),
@@ -798,7 +808,11 @@ def upgrade() -> None:
             "channel IN ('cash', 'bank') AND returned_minor >= 0", name=op.f("ck_payment_payouts_channel")
         ),
         sa.CheckConstraint(
-            "state IN ('waiting', 'payable', 'paid') AND amount_minor >= 0", name=op.f("ck_payment_payouts_state")
+            "state IN ('waiting', 'payable', 'paid', 'owes') AND amount_minor >= 0",
+            name=op.f("ck_payment_payouts_state"),
+        ),
+        sa.CheckConstraint(
+            "owed_minor >= 0 AND (owed_minor = 0 OR amount_minor = 0)", name=op.f("ck_payment_payouts_owed")
         ),
         sa.PrimaryKeyConstraint("tenant_id", "payout_id", name=op.f("pk_payment_payouts")),
     )
@@ -868,22 +882,31 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(length=64), nullable=False),
         sa.Column("decided_at", UtcDateTime(), nullable=True),
         sa.Column("note", sa.String(length=500), nullable=False),
+        sa.Column("ends_at", UtcDateTime(), nullable=True),
         sa.CheckConstraint(
-            "kind IN ('cash_top_up', 'manual', 'refund', 'payout') AND amount_minor > 0",
+            "(kind IN ('cash_top_up', 'manual', 'refund', 'payout') AND amount_minor > 0 AND ends_at IS NULL) OR (kind = 'credit_limit' AND amount_minor >= 0)",
             name=op.f("ck_payment_staff_entries_kind"),
         ),
         sa.CheckConstraint(
-            "state <> 'executed' OR (decided_by <> '' AND decided_by <> proposed_by)",
-            name=op.f("ck_payment_staff_entries_four_eyes"),
+            "state IN ('proposed', 'executed', 'rejected', 'expired', 'ended')",
+            name=op.f("ck_payment_staff_entries_state"),
         ),
         sa.CheckConstraint(
-            "state IN ('proposed', 'executed', 'rejected', 'expired')", name=op.f("ck_payment_staff_entries_state")
+            "state NOT IN ('executed', 'ended') OR (decided_by <> '' AND decided_by <> proposed_by)",
+            name=op.f("ck_payment_staff_entries_four_eyes"),
         ),
         sa.PrimaryKeyConstraint("tenant_id", "entry_id", name=op.f("pk_payment_staff_entries")),
     )
     with op.batch_alter_table("payment_staff_entries", schema=None) as batch_op:
         batch_op.create_index(
             "ix_payment_staff_entries_cardholder", ["tenant_id", "cardholder_id", "created_at"], unique=False
+        )
+        batch_op.create_index(
+            "ix_payment_staff_entries_ends_at",
+            ["tenant_id", "ends_at"],
+            unique=False,
+            sqlite_where=sa.text("kind = 'credit_limit' AND state = 'executed'"),
+            postgresql_where=sa.text("kind = 'credit_limit' AND state = 'executed'"),
         )
         batch_op.create_index("ix_payment_staff_entries_state", ["tenant_id", "state", "created_at"], unique=False)
 
@@ -997,6 +1020,7 @@ def upgrade() -> None:
         sa.Column("lost_pulses", sa.BigInteger(), nullable=False),
         sa.Column("gap_pulses", sa.BigInteger(), nullable=False),
         sa.Column("break_count", sa.Integer(), nullable=False),
+        sa.Column("last_number", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "run_id", name=op.f("pk_reconciliation_runs")),
     )
     op.create_table(
@@ -1066,7 +1090,7 @@ def upgrade() -> None:
         sa.Column("happened_at", UtcDateTime(), nullable=False),
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.CheckConstraint(
-            "kind IN ('payment', 'refund', 'hold', 'completion', 'release', 'adjustment') AND amount_minor <> 0",
+            "kind IN ('payment', 'refund', 'hold', 'completion', 'release', 'adjustment', 'payout', 'payout_return', 'deposit') AND amount_minor <> 0",
             name=op.f("ck_statement_lines_kind"),
         ),
         sa.PrimaryKeyConstraint("tenant_id", "method", "day", "line_number", name=op.f("pk_statement_lines")),
@@ -1310,6 +1334,11 @@ def downgrade() -> None:
     op.drop_table("payment_top_ups")
     with op.batch_alter_table("payment_staff_entries", schema=None) as batch_op:
         batch_op.drop_index("ix_payment_staff_entries_state")
+        batch_op.drop_index(
+            "ix_payment_staff_entries_ends_at",
+            sqlite_where=sa.text("kind = 'credit_limit' AND state = 'executed'"),
+            postgresql_where=sa.text("kind = 'credit_limit' AND state = 'executed'"),
+        )
         batch_op.drop_index("ix_payment_staff_entries_cardholder")
 
     op.drop_table("payment_staff_entries")
@@ -1361,6 +1390,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_payment_cases_state")
 
     op.drop_table("payment_cases")
+    op.drop_table("payment_book_proofs")
     with op.batch_alter_table("payment_authorizations", schema=None) as batch_op:
         batch_op.drop_index("ix_payment_authorizations_water_session")
         batch_op.drop_index("ix_payment_authorizations_state")

@@ -1,8 +1,11 @@
 """Entries by staff and payouts to leavers: proposed by somebody of finance, decided by somebody else."""
 
+import re
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 from sqlalchemy import Connection
@@ -11,9 +14,10 @@ from starlette.responses import RedirectResponse, Response
 
 from backend.cardholders.types import SignIn
 from backend.errors import BackendError, NotFound
-from backend.payments import leaver, people_rules, staff_entries
+from backend.payments import bank_rules, credit_limits, leaver, people_rules, staff_entries
 from backend.payments import service as payments
 from backend.payments.people_rules import Obstacle
+from backend.payments.staff_entries import Entry
 from backend.water_sessions import service as water_sessions
 from backend.web.finance_view import account_choices, account_words, chosen_account, find_person, people, why
 from backend.web.rendering import say
@@ -23,10 +27,11 @@ from backend.web.signed_in import Form, FormIncomplete, Here, SentForm, Site, de
 
 router = APIRouter(prefix="/finance/entries", include_in_schema=False)
 PROPOSERS = tuple(sorted(people_rules.PROPOSERS))
-EntryState = Literal["", "proposed", "executed", "rejected", "expired"]
-EntryKind = Literal["cash_top_up", "manual", "refund", "payout"]
-KINDS = ("cash_top_up", "refund", "manual", "payout")
+EntryState = Literal["", "proposed", "executed", "rejected", "expired", "ended"]
+EntryKind = Literal["cash_top_up", "manual", "refund", "payout", "credit_limit"]
+KINDS = ("cash_top_up", "refund", "manual", "payout", "credit_limit")
 _PAYOUTS = 20
+_NOTHING = re.compile(r"¥?0{1,7}([.]0{1,2})?", re.ASCII)
 
 
 @router.get("")
@@ -36,8 +41,10 @@ def entries(here: Here, request: Request, found: Viewer, state: EntryState = "",
     with here.backend.db.read() as conn:
         listed = staff_entries.entries(conn, tenant_id, now=now, state=state or None, after=after, limit=PAGE)
         payable = leaver.payouts(conn, tenant_id, state="payable", limit=_PAYOUTS)
+        owing = leaver.payouts(conn, tenant_id, state="owes", limit=_PAYOUTS)
+        owed = {each.payout_id: credit_limits.owed_minor(conn, tenant_id, each.cardholder_id) for each in owing}
         ids = [each.cardholder_id for each in listed] + [each.proposed_by for each in listed]
-        ids += [each.cardholder_id for each in payable]
+        ids += [each.cardholder_id for each in (*payable, *owing)]
         named = people(conn, tenant_id, ids)
     return here.pages.render(
         request,
@@ -47,6 +54,8 @@ def entries(here: Here, request: Request, found: Viewer, state: EntryState = "",
         part="entries",
         entries=listed,
         payable=payable,
+        owing=owing,
+        owed=owed,
         why={each.entry_id: why(each.reason, here.pages.language(request)) for each in listed},
         people=named,
         may_propose=bool(found.cardholder.roles & people_rules.PROPOSERS),
@@ -137,7 +146,33 @@ def _wanted(conn: Connection, tenant_id: str, kind: str, form: Form) -> _Wanted:
     return _Wanted(cardholder_id, debit, credit, form.get("about")[:64])
 
 
-def _propose(conn: Connection, here: Site, found: SignIn, kind: str, form: Form) -> str:
+def _amount(kind: str, form: Form) -> int:
+    """
+    Return the amount that a form names; only a credit may be of nothing, which ends it.
+
+    :raises FormIncomplete: if it is no amount.
+    """
+    text = form.need("amount")
+    return 0 if kind == credit_limits.KIND and _NOTHING.fullmatch(text.strip()) else parse_yuan(text)
+
+
+def _end(form: Form, zone: ZoneInfo) -> datetime | None:
+    """
+    Return the end of the local day that a form names, if it names one.
+
+    :raises FormIncomplete: if it is no day.
+    """
+    text = form.get("until")
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text) + timedelta(days=1)
+    except (ValueError, OverflowError) as error:
+        raise FormIncomplete(f"{text[:16]!r} is no day", field="until") from error
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def _propose(conn: Connection, here: Site, request: Request, found: SignIn, kind: str, form: Form) -> str:
     """Return the id of the entry that a form proposes."""
     wanted = _wanted(conn, found.tenant_id, kind, form)
     return staff_entries.propose(
@@ -146,10 +181,11 @@ def _propose(conn: Connection, here: Site, found: SignIn, kind: str, form: Form)
         entry_id=f"en_{form.need('request_id')}",
         kind=kind,
         cardholder_id=wanted.cardholder_id,
-        amount_minor=parse_yuan(form.need("amount")),
+        amount_minor=_amount(kind, form),
         reason=form.get("reason"),
         proposed_by=found.cardholder.cardholder_id,
         now=here.now,
+        ends_at=_end(form, request.state.zone) if kind == credit_limits.KIND else None,
         debit_account_id=wanted.debit_account_id,
         credit_account_id=wanted.credit_account_id,
         subject_id=wanted.subject_id,
@@ -201,7 +237,10 @@ def propose(here: Here, request: Request, found: Viewer, form: SentForm) -> Resp
     obstacles: tuple[Obstacle, ...] = ()
     try:
         with here.backend.db.write() as conn:
-            made = _pay_out(conn, here, found, form) if kind == "payout" else _propose(conn, here, found, kind, form)
+            if kind == "payout":
+                made = _pay_out(conn, here, found, form)
+            else:
+                made = _propose(conn, here, request, found, kind, form)
     except leaver.PayoutUnknown:
         raise
     except BackendError as refusal:
@@ -221,6 +260,12 @@ def propose(here: Here, request: Request, found: Viewer, form: SentForm) -> Resp
 
 
 # -- deciding --------------------------------------------------------------------------------------------------------
+
+
+def _goes_by_bank(entry: Entry) -> bool:
+    """Return whether an entry orders a bank transfer that somebody must make now."""
+    by_bank = entry.kind == "payout" and entry.credit_account_id == people_rules.CHANNELS["bank"]
+    return by_bank and entry.state == "executed"
 
 
 def _entry_page(
@@ -244,6 +289,7 @@ def _entry_page(
         people=named,
         debit=account_words(entry.debit_account_id, language, named) if entry.debit_account_id else "",
         credit=account_words(entry.credit_account_id, language, named) if entry.credit_account_id else "",
+        bank_number=bank_rules.reference(entry_id) if _goes_by_bank(entry) else "",
         is_own=entry.proposed_by == person.cardholder_id,
         is_own_money=person.cardholder_id in (entry.cardholder_id, *owners),
         may_approve=is_open and bool(person.roles & people_rules.APPROVERS),

@@ -10,6 +10,7 @@ from backend.statements import repository as statements
 from backend.statements.types import Row, StatementFile
 from tests.factories import NOW
 from tests.fakes.provider import FakeProvider
+from tests.unit.backend.statements.writing import UNIONPAY_MERCHANT
 
 ZONE = ZoneInfo("Asia/Shanghai")
 
@@ -43,7 +44,9 @@ def import_days(
             Row(number, row.kind, row.order_no, row.operation_no, "ref", row.amount_minor, 0, row.at, status)  # type: ignore[arg-type]
             for number, row in enumerate(rows, 1)
         ]
-        file = StatementFile(tenant_id, provider.method, day, f"{day}", f"{day}.zip", "fake", "m", 1, len(rows), NOW)
+        file = StatementFile(
+            tenant_id, provider.method, day, f"{day}", f"{day}.zip", "fake", UNIONPAY_MERCHANT, 1, len(rows), NOW
+        )
         with db.write() as conn:
             statements.add_file(conn, file)
             if lines:

@@ -3,17 +3,28 @@
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
-from backend.statements import reading_alipay, reading_unionpay, reading_wechat
+from backend.statements import reading_alipay, reading_bank, reading_unionpay, reading_wechat
 from backend.statements.types import Row
 from tests.unit.backend.statements import writing
 from tests.unit.backend.statements.writing import DAY, Said
 
-READERS = {"unionpay": reading_unionpay.read, "wechat": reading_wechat.read, "alipay": reading_alipay.read}
-PLAIN: dict[str, Callable[..., bytes]] = {"unionpay": writing.zm, "wechat": writing.wechat, "alipay": writing.alipay}
+READERS = {
+    "unionpay": reading_unionpay.read,
+    "wechat": reading_wechat.read,
+    "alipay": reading_alipay.read,
+    "bank": reading_bank.read,
+}
+PLAIN: dict[str, Callable[..., bytes]] = {
+    "unionpay": writing.zm,
+    "wechat": writing.wechat,
+    "alipay": writing.alipay,
+    "bank": writing.bank,
+}
 PACKED: dict[str, Callable[..., bytes]] = {
     "unionpay": writing.unionpay_zip,
     "wechat": writing.wechat_gzip,
     "alipay": writing.alipay_zip,
+    "bank": writing.bank_zip,
 }
 
 
@@ -58,7 +69,13 @@ ALIPAY = [
     _alipay("refund", 21, "ref", -350, 0, "23:59:59", "退款"),
     _alipay("payment", 22, "", 90, 0, "12:00:00", "交易"),
 ]
-ROWS = {"unionpay": UNIONPAY, "wechat": WECHAT, "alipay": ALIPAY}
+BANK = [
+    Said("payout", "CTQ2MBXKD4WNAA", "", "B202611210000017", -12_000, 0, at("00:00:00"), "付"),
+    Said("payout_return", "CTQ2MBXKD4WNAA", "", "B202611210000018", 12_000, 0, at("09:10:11"), "退"),
+    Said("payout", "", "", "B202611210000019", -350, 0, at("12:00:00"), "付"),
+    Said("deposit", "", "", "B202611210000020", 5_000_000, 0, at("23:59:59"), "收"),
+]
+ROWS = {"unionpay": UNIONPAY, "wechat": WECHAT, "alipay": ALIPAY, "bank": BANK}
 
 
 def read(method: str, data: bytes, *, day: date = DAY, name: str = "file", merchant_no: str = "") -> list[Row]:

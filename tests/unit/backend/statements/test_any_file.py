@@ -69,14 +69,27 @@ def _rows(draw: st.DrawFn, method: str) -> tuple[date, list[Said]]:
     return day, rows
 
 
+@st.composite
+def _bank_rows(draw: st.DrawFn) -> tuple[date, list[Said]]:
+    day = draw(_DAYS)
+    rows = []
+    for number in range(draw(st.integers(0, 12))):
+        way, kind = draw(st.sampled_from([("付", "payout"), ("退", "payout_return"), ("收", "deposit")]))
+        amount = draw(st.integers(1, 99_999_999_999))
+        wall = datetime.fromisoformat(day.isoformat()) + timedelta(seconds=draw(st.integers(0, 86_399)))
+        named = draw(st.just("") | _NUMBERS)
+        rows.append(Said(kind, named, "", f"B{number:020d}", -amount if way == "付" else amount, 0, wall, way))
+    return day, rows
+
+
 class TestRoundTrip:
     @given(st.data())
     @pytest.mark.parametrize("method", sorted(PLAIN))
     def test_random_days_come_back_as_they_were_written(self, method: str, data: st.DataObject) -> None:
-        day, rows = data.draw(_rows(method))
+        day, rows = data.draw(_bank_rows() if method == "bank" else _rows(method))
         is_nothing = method == "unionpay" and not rows  # which only a packed file can say
         write = (PACKED if is_nothing or data.draw(st.booleans()) else PLAIN)[method]
-        has_date = method == "alipay" or write is unionpay_zip
+        has_date = method in ("alipay", "bank") or write is unionpay_zip
         written = write(rows, day=day) if has_date else write(rows)
 
         assert said(read(method, written, day=day)) == expected(rows)

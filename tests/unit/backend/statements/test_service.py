@@ -17,10 +17,12 @@ from backend.statements.types import KindSum, StatementFile, StatementRefused
 from tests.unit.backend.statements.samples import ADJUSTMENTS, PACKED, PLAIN, ROWS, UNIONPAY, WECHAT, at, expected
 from tests.unit.backend.statements.writing import (
     ALIPAY_SELLER,
+    BANK_ACCOUNT,
     DAY,
     UNIONPAY_MERCHANT,
     WECHAT_MERCHANT,
     Said,
+    bank,
     unionpay_zip,
     wechat,
     zm,
@@ -28,7 +30,12 @@ from tests.unit.backend.statements.writing import (
 
 NOW = datetime(2026, 11, 22, 2, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=3)
-MERCHANTS = {"unionpay": UNIONPAY_MERCHANT, "wechat": WECHAT_MERCHANT, "alipay": ALIPAY_SELLER}
+MERCHANTS = {
+    "unionpay": UNIONPAY_MERCHANT,
+    "wechat": WECHAT_MERCHANT,
+    "alipay": ALIPAY_SELLER,
+    "bank": BANK_ACCOUNT,
+}
 
 
 def _import(
@@ -68,7 +75,7 @@ def _stored(db: Database, method: str = "wechat", tenant_id: str = "gxu") -> lis
 
 def _lines_above(method: str) -> int:
     """Return how many lines stand above a plain file's rows."""
-    return {"unionpay": 0, "wechat": 1, "alipay": 5}[method]
+    return {"unionpay": 0, "wechat": 1, "alipay": 5, "bank": 4}[method]
 
 
 def _counts(db: Database) -> tuple[int, int]:
@@ -230,6 +237,24 @@ class TestImportFile:
         with database.read() as conn:
             assert service.summary(conn, "gxu", "wechat", DAY).file is not None
 
+    @pytest.mark.parametrize("days_later", [1, -1])
+    def test_another_merchant_s_file_is_refused_when_an_earlier_file_named_ours(
+        self, database: Database, days_later: int
+    ) -> None:
+        _import(database, bank(ROWS["bank"]), method="bank")
+        _import(database, wechat([]), merchant_no="")
+        other_day = DAY + timedelta(days=days_later)
+        rows = [replace(row, wall=row.wall + timedelta(days=days_later)) for row in ROWS["bank"]]
+        data = bank(rows, day=other_day, account="6222020200099999999")
+        later = NOW + timedelta(days=2)
+
+        with pytest.raises(StatementRefused) as refused:
+            _import(database, data, method="bank", day=other_day, now=later)
+        assert refused.value.details["cause"] == "merchant"
+
+        moved = _import(database, data, method="bank", day=other_day, now=later, merchant_no="6222020200099999999")
+        assert (moved.is_new, moved.merchant_no) == (True, "6222020200099999999")
+
     def test_an_unknown_method_is_refused(self, database: Database) -> None:
         with pytest.raises(StatementRefused, match="no statement layout"):
             _import(database, b"", method="wallet")
@@ -335,7 +360,7 @@ class TestWholeDays:
             assert service.whole_days(conn, "gxu", "unionpay") == [DAY]
         assert len(_stored(database, "unionpay")) == len(UNIONPAY)
 
-    @pytest.mark.parametrize("method", ["alipay", "wechat"])
+    @pytest.mark.parametrize("method", ["alipay", "bank", "wechat"])
     def test_totals_vouch_for_a_plain_file(self, database: Database, method: str) -> None:
         _import(database, PLAIN[method](ROWS[method]), method=method)
         with database.read() as conn:

@@ -1,5 +1,5 @@
 """
-Writes the three statement files byte by byte, from the published field lists alone: nothing of the readers is used.
+Writes the statement files byte by byte, from the published field lists alone: nothing of the readers is used.
 
 A `Said` is what a file should come to say; the writers turn a list of them into bytes, with knobs for what is unusual.
 """
@@ -16,6 +16,7 @@ DAY = date(2026, 11, 21)
 UNIONPAY_MERCHANT = "777290058110048"
 WECHAT_MERCHANT = "1900000109"
 ALIPAY_SELLER = "2088102146225135"
+BANK_ACCOUNT = "6222020200012345678"
 
 #: Widths in bytes as published: 40 fields that all ZM versions share, and what follows in each.
 ZM_COMMON = "3,11,11,6,10,19,12,4,2,21,2,32,2,6,10,13,13,4,15,2,2,6,2,4,32,1,21,15,1,15,32,13,13,8,32,13,13,12,2,1"
@@ -241,6 +242,30 @@ def alipay(
         lines.append(f"#退款合计：{len(back)}笔，商家实收退款共{amount}元，商家优惠退款共0.00元")
     lines.append(f"#导出时间：[{after:%Y年%m月%d日} 05:46:49]")
     return "".join(line + newline for line in lines).encode("gbk")
+
+
+def bank_line(said: Said) -> str:
+    """Return one row. `status` is the way the money went."""
+    wall = said.wall.strftime("%Y-%m-%d %H:%M:%S")
+    return ",".join((wall, said.status, yuan(abs(said.amount_minor)), said.order_no, said.provider_ref))
+
+
+def bank(rows: Sequence[Said], *, day: date = DAY, account: str = BANK_ACCOUNT, newline: str = "\n") -> bytes:
+    """Return a plain day of the account that leavers are paid from."""
+    totals = ["#合计"]
+    for way in "付退收":
+        amounts = [abs(row.amount_minor) for row in rows if row.status == way]
+        totals += [way, str(len(amounts)), yuan(sum(amounts))]
+    lines = [
+        *("#银行账户流水,campustap-bank-1", f"#账号,{account}", f"#日期,{day.isoformat()}"),
+        *("记账时间,收付,金额,参考号,银行流水号", *map(bank_line, rows), ",".join(totals)),
+    ]
+    return "".join(line + newline for line in lines).encode()
+
+
+def bank_zip(rows: Sequence[Said], *, day: date = DAY) -> bytes:
+    """Return the ZIP of a day."""
+    return zipped({"account.csv": bank(rows, day=day)})
 
 
 def alipay_zip(rows: Sequence[Said], *, day: date = DAY) -> bytes:

@@ -18,7 +18,7 @@ from starlette.types import Message
 from backend.app import create_app
 from backend.cardholders import service as cardholders
 from backend.db import Database
-from backend.payments import cases, disputes, people_rules, staff_entries
+from backend.payments import bank_rules, cases, disputes, people_rules, staff_entries
 from backend.payments import service as payments
 from backend.payments.port import Unknown
 from backend.statements import service as statements
@@ -466,8 +466,12 @@ class TestPayouts:
             destination="6222 0000 0000 0001",
             reason=WHY,
         )
+        waiting = fin.get(again.headers["location"]).text
         approved = post(second, again.headers["location"], again.headers["location"], do="approve")
 
+        number = bank_rules.reference(again.headers["location"].rpartition("/")[2])
+        assert f'<code id="bank-number">{number}</code>' in fin.get(again.headers["location"]).text
+        assert [number in text for text in (waiting, fin.get(first).text)] == [False, False]
         assert "王一鸣" in page
         assert "¥36.20" in page
         assert approved.status_code == 303
