@@ -1,4 +1,4 @@
-"""The `campustap` command: serve, worker, migrate, tenant seed, reconcile, gateway list, statement import, stickers."""
+"""The `campustap` command: serve, worker, migrate, tenant seed, reconcile, books, gateways, statements, stickers."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from backend import worker
 from backend.bootstrap import container
 from backend.bootstrap.plan import PlanMalformed
 from backend.bootstrap.seed import seed
-from backend.commands import brokers, gateways, receipts, statements, stickers
+from backend.commands import books, brokers, gateways, receipts, statements, stickers
 from backend.config import Config, ConfigError, load
 from backend.errors import BackendError
 from backend.migrations import runner
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = gateway.add_parser("list", help="list a school's gateways")
     listing.add_argument("tenant", metavar="TENANT")
     gateways.add_to(gateway)
+    books.add_to(commands)
     brokers.add_to(commands)
     receipts.add_to(commands)
     statements.add_to(commands)
@@ -102,7 +103,9 @@ def _reconcile(config: Config, tenant_id: str) -> None:
     backend = container.open_backend(config)
     with backend.db.write(snapshot=True) as conn:
         tenants.get(conn, tenant_id)
-        _print(asdict(reconciliation.run(conn, tenant_id, backend.context.clock())))
+        made = reconciliation.run(conn, tenant_id, backend.context.clock())
+        late = [asdict(each) for each in reconciliation.late(conn, tenant_id, made.run_id)]
+        _print(asdict(made) | {"late": late})
 
 
 def _list(config: Config, args: argparse.Namespace) -> None:

@@ -21,8 +21,8 @@ from backend.mqtt import ingest
 from backend.mqtt.client import BrokerLink
 from backend.mqtt.loop import FILTERS, WorkerLoop
 from backend.mqtt.trace import Trace
+from backend.payments import credit_limits, proving, staff_entries
 from backend.payments import service as payments
-from backend.payments import staff_entries
 from backend.settlement import sweeper
 from backend.tenants import service as tenants
 from backend.water_sessions import taps
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _EXPIRE_LIMIT = 500
 _RESOLVE_LIMIT = 20
 _STATEMENTS_EVERY_S = 300.0
+_PROOF_EVERY_S = 300.0
 _STOP_WAIT_S = 10
 
 
@@ -94,6 +95,7 @@ def _expire(backend: Backend) -> None:
         with _surviving("expire", tenant_id), ctx.db.write() as conn:
             payments.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
             staff_entries.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
+            credit_limits.follow(conn, tenant_id, now)
             births.settle(conn, tenant_id, now)
     ingest.retry_parked(ctx)
     taps.forget_taps(ctx, now)
@@ -111,6 +113,16 @@ def _read_statements(backend: Backend) -> None:
             payments.resolve_from_statements(ctx.db, tenant_id, clock=ctx.clock)
 
 
+def _prove_books(backend: Backend) -> None:
+    """Count again what is new in each school's ledger; what differs becomes a case."""
+    ctx = backend.context
+    with ctx.db.read() as conn:
+        tenant_ids = [tenant.tenant_id for tenant in tenants.list_all(conn)]
+    for tenant_id in tenant_ids:
+        with _surviving("prove books", tenant_id), ctx.db.write() as conn:
+            proving.prove(conn, tenant_id, ctx.clock())
+
+
 def duties(backend: Backend) -> list[Duty]:
     """Return what a worker does by the clock."""
     ctx = backend.context
@@ -124,6 +136,7 @@ def duties(backend: Backend) -> list[Duty]:
         Duty("payments", 1.0, resolve),
         Duty("expire", 10.0, lambda: _expire(backend)),
         Duty("statements", _STATEMENTS_EVERY_S, lambda: _read_statements(backend)),
+        Duty("books", _PROOF_EVERY_S, lambda: _prove_books(backend)),
     ]
 
 

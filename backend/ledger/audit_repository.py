@@ -115,6 +115,18 @@ def differing(conn: Connection, tenant_id: str) -> list[tuple[str, Sums, Sums]]:
     return sorted(found)
 
 
+def verified_number(conn: Connection, tenant_id: str) -> int:
+    """Return the number of the transfer up to which the checkpoints were counted."""
+    query = select(books.c.verified_number).where(books.c.tenant_id == tenant_id)
+    return int(conn.execute(query).scalar_one_or_none() or 0)
+
+
+def last_number(conn: Connection, tenant_id: str) -> int:
+    """Return the number of the newest transfer."""
+    query = select(books.c.last_number).where(books.c.tenant_id == tenant_id)
+    return int(conn.execute(query).scalar_one_or_none() or 0)
+
+
 def set_checkpoints(conn: Connection, tenant_id: str) -> None:
     """Make the running sums the checkpoint. They were just counted again, and the writer's lock is held."""
     dialect = postgresql if conn.dialect.name == "postgresql" else sqlite

@@ -51,6 +51,16 @@ def verify_new(conn: Connection, tenant_id: str) -> list[Discrepancy]:
     return found
 
 
+def verified_number(conn: Connection, tenant_id: str) -> int:
+    """Return the number of the transfer up to which `verify_new` has found nothing wrong."""
+    return audit.verified_number(conn, tenant_id)
+
+
+def last_number(conn: Connection, tenant_id: str) -> int:
+    """Return the number of the newest transfer: what is recorded from now on has a higher one."""
+    return audit.last_number(conn, tenant_id)
+
+
 def verify_clearing(conn: Connection, tenant_id: str) -> list[ResidueDiscrepancy]:
     """Return where `open_clearing` does not tell what all transfers leave; none when all is well."""
     kept = audit.kept_residues(conn, tenant_id)

@@ -25,7 +25,15 @@ from backend.ledger.execution import finish, prepare
 from backend.ledger.history_repository import Place
 from backend.ledger.lines import Period, StatementLine, change_minor, grows_by_debit, line
 from backend.ledger.memory import Memory
-from backend.ledger.proof import Discrepancy, ResidueDiscrepancy, verify, verify_clearing, verify_new
+from backend.ledger.proof import (
+    Discrepancy,
+    ResidueDiscrepancy,
+    last_number,
+    verified_number,
+    verify,
+    verify_clearing,
+    verify_new,
+)
 from backend.ledger.rules import (
     Transfer,
     TransferKind,
@@ -43,6 +51,8 @@ __all__ = [
     "Place",
     "ResidueDiscrepancy",
     "StatementLine",
+    "last_number",
+    "verified_number",
     "verify",
     "verify_clearing",
     "verify_new",

@@ -31,6 +31,7 @@ KINDS = frozenset(
         "overcharged",
         "dispute",
         "top_up_missing",
+        "books_differ",
     }
 )
 #: Who closes a case that settled itself.

@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 from backend.cardholders import service as cardholders
 from backend.errors import BackendError, Conflict, Forbidden
 from backend.ledger import chart
+from backend.payments import credit_limits, people_rules
 from backend.payments import people_repository as repository
-from backend.payments import people_rules
 from backend.payments import service as payments
 from backend.payments.capabilities import EXTERNAL_METHODS
 
@@ -116,15 +116,15 @@ def check_note(text: str) -> str:
     return text.strip()
 
 
-def check_owner(conn: Connection, tenant_id: str, cardholder_id: str, *, is_credit: bool) -> None:
+def check_owner(conn: Connection, tenant_id: str, cardholder_id: str, *, credit_minor: int) -> None:
     """
-    Return nothing if the money may be this person's; who has left gets no credit.
+    Return nothing if the money may be this person's; who has left gets nothing (`credit_minor`) but what they owe.
 
     :raises backend.cardholders.service.CardholderUnknown: if the tenant has no such person.
-    :raises backend.cardholders.service.CardholderInactive: if they have left and money would come in.
+    :raises backend.cardholders.service.CardholderInactive: if they have left and more would come in than they owe.
     """
     person = cardholders.cardholder(conn, tenant_id, cardholder_id)
-    if is_credit and person.status == "closed":
+    if person.status == "closed" and credit_minor > credit_limits.owed_minor(conn, tenant_id, cardholder_id):
         raise cardholders.CardholderInactive
 
 

@@ -3,7 +3,8 @@ Paying a leaver out: the whole rest, to the fen, once nothing can change it any 
 
 The first step is one transaction: everything that could still move the person's money must be over, the person's own
 money goes to what the school owes (refunds payable), the school's money goes back to its funds, the purses stand at
-zero, and the person is closed with every credential, so that nothing new begins. The second step is a second person's:
+zero, and the person is closed with every credential, so that nothing new begins. Who owes (`credit_limits`) is paid
+nothing: their own money pays the debt first, and what is left stays owed. The second step is a second person's:
 they approve the payout in cash or to a bank account. If they refuse, or a week passes, the money stays owed and is
 proposed again (`propose_again`). Money that still comes to somebody who has left (a late refund) is paid by another
 payout.
@@ -18,18 +19,18 @@ from backend.cardholders import service as cardholders
 from backend.errors import BackendError, Conflict, NotFound
 from backend.ledger import service as ledger
 from backend.ledger.rules import TransferKind, TransferRequest
-from backend.payments import entry_checks, people_rules, purse_transfers, returning, staff_entries
+from backend.payments import credit_limits, entry_checks, people_rules, purse_transfers, returning, staff_entries
 from backend.payments import people_repository as repository
 from backend.payments import service as payments
 from backend.payments.people_repository import payouts as table
-from backend.payments.people_rules import FUND_OWNER, PAYOUT_OWNER, Obstacle
+from backend.payments.people_rules import FUND_OWNER, PAYOUT_OWNER, WALLET, Obstacle
 from backend.payments.postings import PURSE_KINDS
 from backend.payments.steps import REFUND_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """What a leaver gets, and what went back to the school's funds."""
+    """What a leaver gets, what went back to the school's funds, and what they still owe instead."""
 
     tenant_id: str
     payout_id: str
@@ -43,6 +44,7 @@ class Payout:
     proposed_by: str
     created_at: datetime
     paid_at: datetime | None = None
+    owed_minor: int = 0
 
 
 _FIELDS = tuple(field.name for field in fields(Payout))
@@ -121,7 +123,7 @@ def payout(
     """
     Return the payout after closing a leaver and their purses; a second person approves its entry `<payout>.1`.
 
-    With nothing to pay it is paid at once. The same payout again changes nothing.
+    With nothing to pay it is paid at once, or `owes` if the person does. The same payout again changes nothing.
 
     :raises backend.payments.entry_checks.StaffRoleMissing: if the one who proposes is not of finance.
     :raises ChannelRefused: unless it goes in cash, or to a bank account that is named.
@@ -146,6 +148,8 @@ def payout(
         kinds = sorted({each.kind for each in blocked})
         raise PayoutBlocked(reasons=",".join(kinds), count=len(blocked))
     own_minor, returned_minor = _empty_purses(conn, tenant_id, cardholder_id, payout_id, now)
+    owed_minor = credit_limits.leave(conn, tenant_id, cardholder_id, closed_by=proposed_by, now=now)
+    assert own_minor == 0 or owed_minor == 0, "one's own money pays the debt first"
     _close_person(conn, tenant_id, cardholder_id, now)
     new = Payout(
         tenant_id=tenant_id,
@@ -155,11 +159,12 @@ def payout(
         returned_minor=returned_minor,
         channel=channel,
         destination=words,
-        state="waiting" if own_minor else "paid",
+        state="waiting" if own_minor else "owes" if owed_minor else "paid",
         entry_id=f"{payout_id}.1" if own_minor else "",
         proposed_by=proposed_by,
         created_at=now,
-        paid_at=None if own_minor else now,
+        paid_at=None if own_minor or owed_minor else now,
+        owed_minor=owed_minor,
     )
     is_new = repository.add(conn, table, {name: getattr(new, name) for name in _FIELDS})
     assert is_new, "the ledger's lock makes this the only one"
@@ -180,13 +185,22 @@ def _same(there: Payout, cardholder_id: str, channel: str, destination: str, pro
 def _empty_purses(
     conn: Connection, tenant_id: str, cardholder_id: str, payout_id: str, now: datetime
 ) -> tuple[int, int]:
-    """Bring a person's purses to zero, all or none; return what is theirs and what is the school's."""
-    owed = ledger.account(conn, tenant_id, "refunds_payable", PAYOUT_OWNER)
+    """
+    Bring a person's purses to zero, all or none; return what is theirs and what is the school's.
+
+    What the wallet owes is paid from their own money first; so much of it stays below zero as they have not.
+    """
+    payable = ledger.account(conn, tenant_id, "refunds_payable", PAYOUT_OWNER)
+    wallet = ledger.account(conn, tenant_id, PURSE_KINDS[WALLET], cardholder_id)
+    debt_minor = credit_limits.owed_minor(conn, tenant_id, cardholder_id)
     moves, own_minor, returned_minor = [], 0, 0
     for each in payments.purses(conn, tenant_id, cardholder_id):
         own = purse_transfers.own_minor(conn, tenant_id, cardholder_id, each.purse)
-        moves.append((f"{each.purse}.own", each.purse, owed, own, "payout"))
-        own_minor += own
+        pays = min(own, debt_minor)
+        debt_minor -= pays
+        moves.append((f"{each.purse}.debt", each.purse, wallet, pays, "debt settled"))
+        moves.append((f"{each.purse}.own", each.purse, payable, own - pays, "payout"))
+        own_minor += own - pays
         if (rest := each.posted_minor - own) > 0:
             fund = ledger.account(conn, tenant_id, PURSE_KINDS[each.purse], FUND_OWNER)
             moves.append((f"{each.purse}.returned", each.purse, fund, rest, "returned to the fund"))

@@ -134,6 +134,18 @@ payers = Table(
     Column("bound_at", UtcDateTime, nullable=False),
 )
 
+#: How far each school's ledger was counted again, and what the latest attempt found.
+proofs = Table(
+    "payment_book_proofs",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    #: all transfers up to this number add up
+    Column("proven_number", BigInteger, nullable=False),
+    Column("proven_at", UtcDateTime),
+    Column("checked_at", UtcDateTime, nullable=False),
+    Column("discrepancies", Integer, nullable=False),
+)
+
 #: Each verified message of a provider, once.
 notifications = Table(
     "payment_notifications",

@@ -48,12 +48,28 @@ staff_entries = Table(
     Column("decided_by", String(64), nullable=False),
     Column("decided_at", UtcDateTime),
     Column("note", String(500), nullable=False),
-    CheckConstraint("kind IN ('cash_top_up', 'manual', 'refund', 'payout') AND amount_minor > 0", name="kind"),
-    CheckConstraint("state IN ('proposed', 'executed', 'rejected', 'expired')", name="state"),
+    #: until when an agreed credit limit is in force, if it ends by itself
+    Column("ends_at", UtcDateTime),
+    CheckConstraint(
+        "(kind IN ('cash_top_up', 'manual', 'refund', 'payout') AND amount_minor > 0 AND ends_at IS NULL)"
+        " OR (kind = 'credit_limit' AND amount_minor >= 0)",
+        name="kind",
+    ),
+    CheckConstraint("state IN ('proposed', 'executed', 'rejected', 'expired', 'ended')", name="state"),
     #: Four eyes, whatever the code above believes.
-    CheckConstraint("state <> 'executed' OR (decided_by <> '' AND decided_by <> proposed_by)", name="four_eyes"),
+    CheckConstraint(
+        "state NOT IN ('executed', 'ended') OR (decided_by <> '' AND decided_by <> proposed_by)", name="four_eyes"
+    ),
     Index("ix_payment_staff_entries_state", "tenant_id", "state", "created_at"),
     Index("ix_payment_staff_entries_cardholder", "tenant_id", "cardholder_id", "created_at"),
+)
+_may_end = (staff_entries.c.kind == "credit_limit") & (staff_entries.c.state == "executed")
+Index(
+    "ix_payment_staff_entries_ends_at",
+    staff_entries.c.tenant_id,
+    staff_entries.c.ends_at,
+    sqlite_where=_may_end,
+    postgresql_where=_may_end,
 )
 
 disputes = Table(
@@ -116,14 +132,17 @@ payouts = Table(
     Column("returned_minor", BigInteger, nullable=False),
     Column("channel", String(8), nullable=False),
     Column("destination", String(200), nullable=False),
-    #: waiting: a second person decides; payable: they said no, and it waits for another proposal
+    #: what was still owed when they left, after their own money had paid part of it
+    Column("owed_minor", BigInteger, nullable=False),
+    #: waiting: a second person decides; payable: they said no, and it waits for another proposal; owes: the person does
     Column("state", String(8), nullable=False),
     Column("entry_id", String(64), nullable=False),
     Column("proposed_by", String(64), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("paid_at", UtcDateTime),
-    CheckConstraint("state IN ('waiting', 'payable', 'paid') AND amount_minor >= 0", name="state"),
+    CheckConstraint("state IN ('waiting', 'payable', 'paid', 'owes') AND amount_minor >= 0", name="state"),
     CheckConstraint("channel IN ('cash', 'bank') AND returned_minor >= 0", name="channel"),
+    CheckConstraint("owed_minor >= 0 AND (owed_minor = 0 OR amount_minor = 0)", name="owed"),
     Index("ix_payment_payouts_cardholder", "tenant_id", "cardholder_id", "created_at"),
     Index("ix_payment_payouts_entry", "tenant_id", "entry_id"),
 )

@@ -113,6 +113,18 @@ def entries_past(conn: Connection, tenant_id: str, now: datetime, limit: int) ->
     return list(conn.execute(query).mappings())
 
 
+def credits_over(conn: Connection, tenant_id: str, now: datetime, limit: int) -> list[RowMapping]:
+    """Return the agreed credit limits in force whose end has come, the first to end first."""
+    query = (
+        select(staff_entries)
+        .where(staff_entries.c.tenant_id == tenant_id, staff_entries.c.ends_at <= now)
+        .where(staff_entries.c.kind == "credit_limit", staff_entries.c.state == "executed")
+        .order_by(staff_entries.c.ends_at, staff_entries.c.entry_id)
+        .limit(limit)
+    )
+    return list(conn.execute(query).mappings())
+
+
 def authorization_ids(conn: Connection, tenant_id: str, water_session_id: str) -> list[str]:
     """Return the ids of a water session's authorizations, oldest first."""
     query = (

@@ -16,7 +16,7 @@ from backend.errors import Conflict, Forbidden, NotFound
 from backend.ledger import chart
 from backend.ledger import service as ledger
 from backend.ledger.rules import Code, TransferKind, TransferRequest
-from backend.payments import cases, entry_checks, paid_otherwise, people_rules, steps
+from backend.payments import cases, credit_limits, entry_checks, paid_otherwise, people_rules, steps
 from backend.payments import people_repository as repository
 from backend.payments import service as payments
 from backend.payments.people_repository import disputes, payouts
@@ -48,6 +48,8 @@ class Entry:
     decided_by: str = ""
     decided_at: datetime | None = None
     note: str = ""
+    #: until when a credit limit is in force, if it ends by itself
+    ends_at: datetime | None = None
 
 
 _FIELDS = tuple(field.name for field in fields(Entry))
@@ -80,12 +82,14 @@ def propose(
     debit_account_id: str = "",
     credit_account_id: str = "",
     subject_id: str = "",
+    ends_at: datetime | None = None,
 ) -> Entry:
     """
     Return a new entry that waits for a second person, or the one this id already stands for.
 
     The accounts are given for a manual entry and a payout. `subject_id` is the authorization of a refund, the payout of
-    a payout, and what a manual entry refers to (a water session, a case), if anything.
+    a payout, and what a manual entry refers to (a water session, a case), if anything. The amount of a credit limit is
+    how far below zero the wallet may be spent, `ends_at` until when.
 
     :raises backend.payments.entry_checks.StaffRoleMissing: if the one who proposes is not of finance; and the other
         refusals of `entry_checks`.
@@ -104,19 +108,21 @@ def propose(
         cardholders.cardholder(conn, tenant_id, cardholder_id)  # nobody has no wallet
         debit_account_id = chart.account_id("cash")
         credit_account_id = chart.account_id("cardholder_wallet", cardholder_id)
+    is_without = kind in ("refund", credit_limits.KIND)
     wanted = Entry(
         tenant_id=tenant_id,
         entry_id=entry_id,
         kind=kind,
         cardholder_id=cardholder_id,
         amount_minor=amount_minor,
-        debit_account_id="" if kind == "refund" else debit_account_id,
-        credit_account_id="" if kind == "refund" else credit_account_id,
+        debit_account_id="" if is_without else debit_account_id,
+        credit_account_id="" if is_without else credit_account_id,
         subject_id=subject_id,
         reason=entry_checks.check_reason(reason),
         proposed_by=proposed_by,
         created_at=now,
         expires_at=now + people_rules.PROPOSAL_LIFE,
+        ends_at=ends_at if kind == credit_limits.KIND else None,
     )
     there = repository.find(conn, table, tenant_id, entry_id)
     if there is not None:
@@ -147,10 +153,12 @@ def _check(conn: Connection, wanted: Entry) -> None:
     tenant_id, person = wanted.tenant_id, wanted.cardholder_id
     entry_checks.check_distance(wanted.proposed_by, person, wanted.debit_account_id, wanted.credit_account_id)
     if wanted.kind != "manual" or person:
-        entry_checks.check_owner(conn, tenant_id, person, is_credit=wanted.kind == "cash_top_up")
+        entry_checks.check_owner(conn, tenant_id, person, credit_minor=_credit_minor(wanted))
     if wanted.kind == "refund":
         expire_due(conn, tenant_id, wanted.created_at)
         entry_checks.check_refund(conn, tenant_id, person, wanted.subject_id, wanted.amount_minor)
+    elif wanted.kind == credit_limits.KIND:
+        credit_limits.check_end(wanted.ends_at, wanted.created_at)
     elif wanted.kind == "payout":
         entry_checks.check_payout(conn, tenant_id, person, wanted.subject_id, wanted.entry_id, wanted.amount_minor)
     elif wanted.kind == "manual":
@@ -158,6 +166,11 @@ def _check(conn: Connection, wanted: Entry) -> None:
         if paid_otherwise.touches(wanted.debit_account_id, wanted.credit_account_id):
             expire_due(conn, tenant_id, wanted.created_at)
         _check_payable(conn, wanted)
+
+
+def _credit_minor(wanted: Entry) -> int:
+    """Return what an entry lets a person have: money, or credit."""
+    return wanted.amount_minor if wanted.kind in ("cash_top_up", credit_limits.KIND) else 0
 
 
 def _check_payable(conn: Connection, wanted: Entry) -> Operation | None:
@@ -239,6 +252,7 @@ def approve(
     :raises backend.payments.entry_checks.OwnMoney: if it is the approver's own.
     :raises EntryNotOpen: if it was decided or has expired.
     :raises EntryNotCovered: if the account it takes from has not so much.
+    :raises backend.ledger.service.CreditInUse: if a credit limit is below what is owed; also CreditEndRefused.
     :raises backend.payments.paid_otherwise.NotPayable: if the refund it pays was asked for again or given meanwhile.
     """
     ledger.lock(conn, tenant_id)
@@ -248,7 +262,7 @@ def approve(
         raise SamePerson
     entry_checks.check_distance(approved_by, found.cardholder_id, found.debit_account_id, found.credit_account_id)
     words = entry_checks.check_note(note)
-    if found.state == "executed" and found.decided_by == approved_by:
+    if found.state in ("executed", "ended") and found.decided_by == approved_by:
         return found
     if found.state != "proposed":
         raise EntryNotOpen(entry_id=entry_id, state=found.state)
@@ -259,10 +273,13 @@ def approve(
     if found.kind == "refund":
         _refund(conn, found, now)
         _conclude_dispute(conn, found, approved_by, now)
+    elif found.kind == credit_limits.KIND:
+        _lend(conn, found, approved_by, now)
     else:
         _post(conn, found, now)
     if found.kind == "payout":
         repository.change(conn, payouts, tenant_id, found.subject_id, state="paid", paid_at=now)
+    credit_limits.follow(conn, tenant_id, now)  # a debt may be paid now
     return entry(conn, tenant_id, entry_id)
 
 
@@ -274,6 +291,21 @@ def _refund(conn: Connection, found: Entry, now: datetime) -> None:
         auth_id=found.subject_id,
         amount_minor=found.amount_minor,
         reason="staff",
+        now=now,
+    )
+
+
+def _lend(conn: Connection, found: Entry, approved_by: str, now: datetime) -> None:
+    credit_limits.check_end(found.ends_at, now)
+    entry_checks.check_owner(conn, found.tenant_id, found.cardholder_id, credit_minor=_credit_minor(found))
+    credit_limits.put_in_force(
+        conn,
+        tenant_id=found.tenant_id,
+        entry_id=found.entry_id,
+        cardholder_id=found.cardholder_id,
+        limit_minor=found.amount_minor,
+        reason=found.reason,
+        agreed_by=approved_by,
         now=now,
     )
 
@@ -300,7 +332,7 @@ def _account(conn: Connection, tenant_id: str, account_id: str) -> str:
 
 def _post(conn: Connection, found: Entry, now: datetime) -> None:
     if found.kind == "cash_top_up":
-        entry_checks.check_owner(conn, found.tenant_id, found.cardholder_id, is_credit=True)
+        entry_checks.check_owner(conn, found.tenant_id, found.cardholder_id, credit_minor=_credit_minor(found))
     request = TransferRequest(
         transfer_id=f"{found.entry_id}.entry",
         kind=TransferKind.SINGLE,

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, select
 
+from backend.db.insert import upsert
 from backend.payments import people_repository
-from backend.payments.models import authorizations, refunds
+from backend.payments.models import authorizations, proofs, refunds
 from backend.payments.people_models import cases, staff_entries
 
 
@@ -76,3 +77,13 @@ def newest_refunds(
     """Return refunds newest first; `after` is the id of the last refund of the page before."""
     wanted: list[Any] = people_repository.equal(refunds, state=state)
     return people_repository.newest(conn, refunds, tenant_id, *wanted, after=after, limit=limit)
+
+
+def set_proof(conn: Connection, values: dict[str, Any]) -> None:
+    """Write down how far a school's books were proven."""
+    upsert(conn, proofs, values)
+
+
+def proof(conn: Connection, tenant_id: str) -> RowMapping | None:
+    """Return how far a school's books were proven, or None."""
+    return conn.execute(select(proofs).where(proofs.c.tenant_id == tenant_id)).mappings().one_or_none()

@@ -18,6 +18,8 @@ runs = Table(
     Column("lost_pulses", BigInteger, nullable=False),
     Column("gap_pulses", BigInteger, nullable=False),
     Column("break_count", Integer, nullable=False),
+    #: of the newest transfer that was compared; what is recorded later has a higher one
+    Column("last_number", BigInteger, nullable=False),
 )
 
 breaks = Table(

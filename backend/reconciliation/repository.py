@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, and_, insert, or_, select
 
 from backend.db.insert import insert_once
 from backend.ledger.models import transfers
@@ -49,6 +49,14 @@ def find_runs(conn: Connection, tenant_id: str, *, run_id: str | None = None, li
     if run_id is not None:
         statement = statement.where(runs.c.run_id == run_id)
     return list(conn.execute(statement.order_by(runs.c.run_at.desc(), runs.c.run_id.desc()).limit(limit)).mappings())
+
+
+def find_run_before(conn: Connection, tenant_id: str, run_at: datetime, run_id: str) -> RowMapping | None:
+    """Return the latest run before another, or None."""
+    earlier = or_(runs.c.run_at < run_at, and_(runs.c.run_at == run_at, runs.c.run_id < run_id))
+    statement = select(runs).where(runs.c.tenant_id == tenant_id, earlier)
+    latest = statement.order_by(runs.c.run_at.desc(), runs.c.run_id.desc()).limit(1)
+    return conn.execute(latest).mappings().one_or_none()
 
 
 def find_breaks(conn: Connection, tenant_id: str, run_id: str) -> list[RowMapping]:

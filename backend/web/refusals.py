@@ -216,6 +216,7 @@ WORDS: dict[str, Words] = {
     "transfer_amount_refused": Words("转账金额须在 ¥0.01 与 ¥10,000 之间。", "请修改金额。", "A transfer moves between ¥0.01 and ¥10,000.", "Change the amount."),
     "transfer_not_allowed": Words("学校不允许在这两个钱袋之间转账。", "请看钱包页列出的可转方向。", "The school does not allow transfers between these purses.", "See the wallet page for those it allows."),
     "transfer_not_covered": Words("最多可转 {available_minor}：用水冻结的钱和学校给的钱不能转。", "请修改金额，或等用水结束。", "At most {available_minor} can move: held money and the school's money stay.", "Change the amount, or wait for your shower to end."),
+    "credit_end_refused": Words("额度的截止日期须在今天之后、五年以内。", "请修改日期，或留空表示长期。", "A credit ends after today and within five years.", "Change the date, or leave it empty for no fixed end."),
     "credit_in_use": Words("该账户的欠款已超过这个额度。", "请先结清或提高额度。", "The account already owes more than this limit.", "Settle it first, or choose a higher limit."),
     "ledger_busy": Words("账簿正忙，什么也没有发生。", "请过几秒重试。", "The books are busy; nothing happened.", "Try again in a few seconds."),
     "statement_refused": Words("对账单整份被拒收，什么也没有入库：{reason}", "请重新下载原始文件后再导入。", "The statement file was refused whole: {reason}", "Download the original file again and import it."),

@@ -202,6 +202,8 @@ def runs(here: Here, request: Request, found: Reconciling, run: str = "") -> Res
         listed = reconciliation.runs(conn, found.tenant_id)
         chosen = run or (listed[0].run_id if listed else "")
         breaks = reconciliation.breaks(conn, found.tenant_id, chosen) if chosen else []
+        is_known = any(each.run_id == chosen for each in listed)
+        late = reconciliation.late(conn, found.tenant_id, chosen) if is_known else []
     return here.pages.render(
         request,
         "staff/reconciliation.html",
@@ -210,6 +212,7 @@ def runs(here: Here, request: Request, found: Reconciling, run: str = "") -> Res
         runs=listed,
         chosen=chosen,
         breaks=breaks,
+        late=late,
     )
 
 

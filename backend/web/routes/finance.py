@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from backend.cardholders.types import SignIn
 from backend.errors import BackendError, NotFound
 from backend.payments import cases as case_book
-from backend.payments import people_rules, returning, staff_entries, standing
+from backend.payments import people_rules, proving, returning, staff_entries, standing
 from backend.payments import service as payments
 from backend.payments.cases import Case
 from backend.web import csv_export, words
@@ -56,6 +56,7 @@ def overview(here: Here, request: Request, found: Viewer) -> Response:
         waiting = standing.waiting_entries(conn, tenant_id, now)
         entries = staff_entries.entries(conn, tenant_id, now=now, state="proposed", limit=_ENTRIES)
         owed = standing.unpaid_refunds(conn, tenant_id)
+        proof = proving.last(conn, tenant_id)
         days = statement_days(conn, tenant_id, last_days(local, _DAYS))
         named = people(conn, tenant_id, [each.cardholder_id for each in entries])
     by_method: dict[str, list[payments.Operation]] = {}
@@ -81,6 +82,7 @@ def overview(here: Here, request: Request, found: Viewer) -> Response:
         entries=entries,
         people=named,
         owed=owed,
+        proof=proof,
         days=days,
     )
 

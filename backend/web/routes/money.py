@@ -14,7 +14,7 @@ from backend.errors import BackendError, NotFound
 from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms, from_epoch_ms
 from backend.ledger.service import Place
-from backend.payments import cases, leaver, people_rules, purse_transfers, returning
+from backend.payments import cases, credit_limits, leaver, people_rules, purse_transfers, returning
 from backend.payments import service as payments
 from backend.payments.capabilities import EXTERNAL_METHODS, MATRIX
 from backend.payments.rules import SPEND_ORDER
@@ -130,6 +130,7 @@ def _wallet_page(
         outcome = _outcome(conn, found, asked_for.get("topup", ""))
         moved = _moved(conn, found, asked_for.get("moved", ""))
         purses = payments.purses(conn, tenant_id, cardholder_id)
+        credit = credit_limits.credit(conn, tenant_id, cardholder_id)
         entries = payments.wallet_entries(conn, tenant_id, cardholder_id, _ENTRIES)
         live = water_sessions.live_of_cardholder(conn, tenant_id, cardholder_id)
         sticker = fleet.device(conn, tenant_id, live.device_id).sticker_token if live is not None else ""
@@ -145,6 +146,7 @@ def _wallet_page(
         purses=purses,
         available_minor=sum(purse.available_minor for purse in purses),
         held_minor=sum(purse.held_minor for purse in purses),
+        credit=credit,
         entries=entries,
         shower=f"/w/{sticker}?s={live.water_session_id}" if live is not None else "",
         waiting=[each for each in top_ups if each.state == payments.TopUpState.CHECKING],
@@ -334,6 +336,7 @@ def leave(here: Here, request: Request, found: SignedIn) -> Response:
         own = {each.purse: purse_transfers.own_minor(conn, tenant_id, cardholder_id, each.purse) for each in purses}
         obstacles = leaver.obstacles(conn, tenant_id, cardholder_id, here.now)
         payouts = leaver.payouts(conn, tenant_id, cardholder_id=cardholder_id, limit=5)
+        owed_minor = credit_limits.owed_minor(conn, tenant_id, cardholder_id)
     return here.pages.render(
         request,
         "student/leave.html",
@@ -342,6 +345,7 @@ def leave(here: Here, request: Request, found: SignedIn) -> Response:
         purses=purses,
         own=own,
         total_minor=sum(own.values()),
+        owed_minor=owed_minor,
         obstacles=obstacles,
         payouts=payouts,
     )

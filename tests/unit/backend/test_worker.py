@@ -10,8 +10,9 @@ from sqlalchemy.exc import OperationalError
 
 from backend import worker
 from backend.db import Database
+from backend.ledger import service as ledger
+from backend.payments import credit_limits, proving, staff_entries
 from backend.payments import service as payments
-from backend.payments import staff_entries
 from backend.tenants import service as tenants
 from backend.worker import Duty
 from tests.fakes.provider import FakeProvider
@@ -130,6 +131,38 @@ class TestDuties:
         assert duty.failure is None
         assert done == tenant_ids
         assert "duty failed for a school" in caplog.text
+
+    def test_books_are_proven_and_credits_end(self, database: Database, tmp_path: Path) -> None:
+        school = open_school(database, tmp_path)
+        with database.write() as conn:
+            staff_entries.propose(
+                conn,
+                tenant_id="gxu",
+                entry_id="cl_1",
+                kind="credit_limit",
+                cardholder_id="ch_wang",
+                amount_minor=500,
+                reason="a guest until Friday",
+                proposed_by=school.person("fin").cardholder_id,
+                now=school.clock.now,
+                ends_at=school.clock.now + timedelta(days=1),
+            )
+            approver = school.person("approver").cardholder_id
+            staff_entries.approve(conn, tenant_id="gxu", entry_id="cl_1", approved_by=approver, now=school.clock.now)
+        school.clock.now += timedelta(days=1)
+
+        for duty in worker.duties(school.backend):
+            if duty.name in ("expire", "books"):
+                duty.start()
+                duty.stop()
+                duty.join(PATIENCE_S)
+                assert duty.failure is None
+
+        with database.read() as conn:
+            assert credit_limits.credit(conn, "gxu", "ch_wang") is None
+            proof = proving.last(conn, "gxu")
+            assert proof is not None
+            assert (proof.proven_number, proof.discrepancies) == (ledger.last_number(conn, "gxu"), 0)
 
     def test_hours_later_holds_and_proposals_past_their_time_are_over(self, database: Database, tmp_path: Path) -> None:
         school = open_school(database, tmp_path)

@@ -351,6 +351,32 @@ class TestRunFindsMoney:
 
 
 class TestStoredRuns:
+    def test_of_a_day_that_was_compared_stands_in_the_next_run(self, world: World) -> None:
+        first = shower(world, opening=1_000, used=9_000)
+        started = world.start("ann")
+        opened, ended = world.opened(started, pulses=10_000), world.ended(started, pulses=10_000, used=4_500)
+        world.later(86_400)
+        before = reconcile(world)
+        world.later(60)
+
+        change(world, lambda conn: settlement.on_valve_opened(conn, world.ctx, TENANT, opened, world.now))
+        change(world, lambda conn: settlement.on_ended(conn, world.ctx, TENANT, ended, world.now))
+        recorded_at = world.now
+        world.later(60)
+        world.connect()
+        on_time = shower(world, opening=14_500, used=4_500)
+        after = reconcile(world)
+        last = reconcile(world)
+
+        assert (before.sessions, after.sessions, after.breaks) == (1, 3, ())
+        with world.db.read() as conn:
+            runs = [service.late(conn, TENANT, run.run_id) for run in (before, after, last)]
+        (late,) = runs[1]
+        assert (runs[0], runs[2]) == ([], [])
+        assert (late.reference, late.amount_minor, late.recorded_at) == (started.water_session_id, 33, recorded_at)
+        assert late.event_at == started.requested_at + timedelta(seconds=120)
+        assert {first.water_session_id, on_time.water_session_id}.isdisjoint({late.reference})
+
     def test_are_the_same_when_asked_again(self, world: World) -> None:
         shower(world, opening=1_000, used=9_000)
         shower(world, opening=10_045, used=900)
