@@ -11,7 +11,7 @@ import logging
 
 import msgspec
 
-from gateway.contract.events import Event, MeterRead, StopReason
+from gateway.contract.events import MeterRead, StopReason
 from gateway.contract.faults import FaultCode
 from gateway.contract.units import volume_ml
 from gateway.devices.ports import Flags, OutletPort, OutletStatus
@@ -22,7 +22,7 @@ from gateway.sessions.device import DEVICE_ERRORS, DeviceController, Surrounding
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason, word_for_device
 from gateway.sessions.saying import opening_of, sample_of
-from gateway.sessions.settling import Settled, ended_by_register, settle
+from gateway.sessions.settling import Settled, end_by_register, settle, with_sight
 from gateway.uplink.state import DeviceMemory, SessionMemory
 from gateway.uplink.store import NoRoom, Transaction
 
@@ -225,7 +225,7 @@ class OutletWatch(DeviceController):
             await self._ask_stop(session, StopReason.FAULT)
             session = self.sessions[session.session_u32]
         volume = volume_ml(pulses=status.session_pulses, k_factor_pulses_per_m3=max(k_factor, 1))
-        session = self._follow_flow(session, status)
+        session = self._follow_flow(with_sight(session, status.total_pulses, self._in.clock()), status)
         self._sample(session, status)
         if session.state == State.CLOSING:
             if self._now() - self._close_sent_at >= CLOSE_RETRY_S:
@@ -250,8 +250,14 @@ class OutletWatch(DeviceController):
             result = await self._outlet.renew(opening_of(session, not_after_s=0))
             if result.accepted:
                 self._renewed_at = self._now()
+                await self._keep_sight(session)
             else:
                 log.warning("lease not renewed", extra={"device": self.device_id, "reason": result.code})
+
+    async def _keep_sight(self, session: SessionMemory) -> None:
+        """Put on disk, as often as a lease is renewed, what has certainly run: what is billed if all else is lost."""
+        with contextlib.suppress(NoRoom):
+            await self._in.store.write(lambda tx: tx.memory.save_session(session))
 
     def _follow_flow(self, session: SessionMemory, status: OutletStatus) -> SessionMemory:
         flows = status.state != "PAUSED" and status.flow_ml_per_min > 0
@@ -348,17 +354,14 @@ class OutletWatch(DeviceController):
 
     async def _settle_by_register(self, status: OutletStatus) -> None:
         """End sessions whose END record does not exist, from the register."""
-        events: list[Event] = [
-            ended_by_register(
-                session,
-                register_pulses=status.total_pulses,
-                temperature_decidegc=status.temperature_decidegc,
-                boot_id=status.boot_id,
-                now_ms=self._in.clock(),
-                event_id=new_id("ev"),
-            )
-            for session in self.sessions.values()
-        ]
+        events = end_by_register(
+            self.sessions.values(),
+            status,
+            device_id=self.device_id,
+            k_factor_pulses_per_m3=self._k_factor(),
+            now_ms=self._in.clock(),
+            new_event_id=lambda: new_id("ev"),
+        )
         settled = Settled(
             events=events,
             ended=[session.water_session_id for session in self.sessions.values()],

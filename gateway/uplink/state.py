@@ -63,6 +63,11 @@ class SessionMemory(msgspec.Struct, frozen=True, kw_only=True):
     started_at_ds: int | None = None
     #: why we told it to close, when we did
     asked_stop: str | None = None
+    #: the register when the device was last seen to count for this session, and when that was
+    seen_pulses: int | None = None
+    seen_at_ms: int | None = None
+    #: where the register stood when somebody else began to use the outlet, as its log says
+    foreign_from_pulses: int | None = None
 
 
 class PassageMemory(msgspec.Struct, frozen=True, kw_only=True):

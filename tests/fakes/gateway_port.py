@@ -254,7 +254,7 @@ class Bench:
     def events(self) -> list[object]:
         """Return everything journaled, oldest first."""
         with self.store.transaction() as tx:
-            waiting = tx.journal.waiting(after=0, limit=1_000)
+            waiting = tx.journal.waiting(after=0, limit=100_000)
         return [msgspec.json.decode(signed.payload, type=JournalRecord).event for _, signed in waiting]
 
     def kinds(self) -> list[str]:

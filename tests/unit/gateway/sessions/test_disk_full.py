@@ -218,8 +218,9 @@ class TestFullDisk:
                 make_room(bench.store)
                 await bench.store.write_kept()
                 bench.now_ms += 1_000
-                await working.until(lambda: bench.controller.memory.faults)
-            await bench.store.read(lambda tx: None)  # what was being written has been
+                async with asyncio.timeout(PATIENCE_S):  # on the disk: in hand it also is while a try fails
+                    while not (await bench.store.read(lambda tx: tx.memory.device("dev_o1"))).faults:
+                        await asyncio.sleep(0.01)
 
         run(work())
         assert only(bench, FaultRaised).fault is FaultCode.DEVICE_SILENT

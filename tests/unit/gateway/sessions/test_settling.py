@@ -1,15 +1,18 @@
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contract.events import MeterRead, StopReason, WaterSessionEnded
 from gateway.devices.ports import LogRecord
 from gateway.sessions.machine import State
-from gateway.sessions.settling import Settled, ended_by_register, settle
+from gateway.sessions.settling import Settled, end_by_register, settle
 from gateway.uplink.state import SessionMemory
+from tests.fakes.gateway_port import CLOSED
 
 SESSION = SessionMemory(
     water_session_id="ws_1",
@@ -90,7 +93,7 @@ class TestSettle:
         result = settled(record("UNBILLED_FLOW", subject_u32=0), record("END", subject_u32=99, total_pulses=700))
         assert [type(event) for event in result.events] == [MeterRead, MeterRead]
         assert result.register_pulses == 700
-        assert result.sessions == {7: SESSION}
+        assert result.sessions.keys() == {7}
 
     def test_a_boot_is_noticed(self) -> None:
         assert settled(record("BOOT")).rebooted
@@ -116,16 +119,30 @@ class TestSettle:
         assert len([e for e in result.events if isinstance(e, WaterSessionEnded)]) == len(result.ended)
 
 
-class TestEndedByRegister:
+OPENED = msgspec.structs.replace(SESSION, opening_pulses=500)
+#: long after the lease of the session has run out
+LATER_MS = 1_000_000 + 600_000
+
+
+def ends_of(*sessions: SessionMemory, now_ms: int = 1_060_000, **shown: Any) -> list[Any]:
+    """Return what is told of sessions whose closed device shows a register and, perhaps, a session."""
+    ids = (f"ev_{number}" for number in itertools.count())
+    given = {"session_u32": 0, "session_pulses": 0, **shown}
+    return end_by_register(
+        sessions,
+        replace(CLOSED, **given),
+        device_id="dev_1",
+        k_factor_pulses_per_m3=450_000,
+        now_ms=now_ms,
+        new_event_id=lambda: next(ids),
+    )
+
+
+class TestEndByRegister:
     def end(self, session: SessionMemory, register_pulses: int) -> WaterSessionEnded:
-        return ended_by_register(
-            session,
-            register_pulses=register_pulses,
-            temperature_decidegc=None,
-            boot_id=4,
-            now_ms=1_060_000,
-            event_id="ev_1",
-        )
+        (end,) = ends_of(session, total_pulses=register_pulses)
+        assert isinstance(end, WaterSessionEnded)
+        return end
 
     def test_what_never_moved_never_opened(self) -> None:
         assert self.end(SESSION, 500).stop_reason is StopReason.NOT_OPENED
@@ -140,3 +157,97 @@ class TestEndedByRegister:
         assert self.end(seen, 500).stop_reason is StopReason.FAULT
         asked = msgspec.structs.replace(seen, asked_stop="card")
         assert self.end(asked, 500).stop_reason is StopReason.CARD
+
+    @pytest.mark.parametrize(
+        ("changes", "shown", "now_ms", "closing"),
+        [
+            # the lease may still have kept the valve open: all of it is ours
+            ({}, {}, 1_060_000, 700),
+            ({}, {"session_u32": 99, "session_pulses": 40}, 1_060_000, 700),
+            # the lease had run out long before: only what was seen
+            ({}, {}, LATER_MS, 500),
+            ({"seen_pulses": 620, "seen_at_ms": 1_100_000}, {}, LATER_MS, 620),
+            ({"seen_pulses": 620, "seen_at_ms": 1_590_000}, {}, LATER_MS, 700),
+            # our clock was set back: nobody knows how long it was
+            ({"seen_pulses": 620, "seen_at_ms": 1_100_000}, {}, 1_050_000, 620),
+            # the device's own word for our session, and only for ours
+            ({}, {"session_u32": 7, "session_pulses": 130}, LATER_MS, 630),
+            ({}, {"session_u32": 7, "session_pulses": 900}, LATER_MS, 700),
+            ({"seen_pulses": 620}, {"session_u32": 7}, LATER_MS, 700),
+            ({"seen_pulses": 620, "seen_at_ms": 1_100_000}, {"session_u32": 99, "session_pulses": 130}, LATER_MS, 620),
+            # its log tells of somebody else
+            ({"foreign_from_pulses": 640}, {}, 1_060_000, 640),
+            ({"foreign_from_pulses": 640, "seen_pulses": 620}, {}, LATER_MS, 620),
+            ({"foreign_from_pulses": 640}, {"session_u32": 7, "session_pulses": 130}, LATER_MS, 630),
+            ({"foreign_from_pulses": 600}, {"session_u32": 7, "session_pulses": 130}, LATER_MS, 600),
+            ({"foreign_from_pulses": 900}, {}, 1_060_000, 700),
+        ],
+    )
+    def test_bills_what_our_own_evidence_covers_and_tells_the_rest(
+        self, changes: dict[str, Any], shown: dict[str, Any], now_ms: int, closing: int
+    ) -> None:
+        told = ends_of(msgspec.structs.replace(OPENED, **changes), now_ms=now_ms, total_pulses=700, **shown)
+
+        assert (told[0].opening_pulses, told[0].closing_pulses) == (500, closing)
+        rest = [(event.cause, event.register_pulses) for event in told[1:]]
+        assert rest == ([("unbilled_flow", 700)] if closing < 700 else [])
+
+    def test_an_opening_that_nobody_saw_bills_nothing_of_a_strangers_water(self) -> None:
+        found = settled(
+            record("START", subject_u32=99, total_pulses=500),
+            record("END", sequence=11, subject_u32=99, session_pulses=200, total_pulses=700),
+        )
+
+        end, rest = ends_of(found.sessions[7], total_pulses=700, session_u32=99, session_pulses=200)
+
+        assert (end.stop_reason, end.opening_pulses, end.closing_pulses) == (StopReason.NOT_OPENED, 500, 500)
+        assert rest.register_pulses == 700
+
+    def test_a_stranger_before_our_opening_takes_nothing_from_it(self) -> None:
+        found = settled(
+            record("END", subject_u32=99, session_pulses=40, total_pulses=540),
+            record("START", sequence=11, total_pulses=540),
+            record("CHECKPOINT", sequence=12, session_pulses=60, total_pulses=600),
+            record("UNBILLED_FLOW", sequence=13, subject_u32=0, session_pulses=45, total_pulses=560),
+        )
+        session = found.sessions[7]
+        assert (session.foreign_from_pulses, session.seen_pulses, session.seen_at_ms) == (None, 600, 1_060_000)
+
+    def test_the_first_stranger_counts(self) -> None:
+        found = settled(
+            record("START", total_pulses=500),
+            record("UNBILLED_FLOW", sequence=11, subject_u32=0, session_pulses=5, total_pulses=620),
+            record("START", sequence=12, subject_u32=99, total_pulses=640),
+        )
+        assert found.sessions[7].foreign_from_pulses == 615
+
+    def test_a_register_that_started_over_is_told_as_it_is(self) -> None:
+        (end,) = ends_of(OPENED, total_pulses=20)
+        assert (end.opening_pulses, end.closing_pulses) == (500, 20)
+
+    def test_two_that_are_left_share_no_pulse(self) -> None:
+        second = msgspec.structs.replace(
+            SESSION, water_session_id="ws_2", session_u32=8, begun_at_ms=1_030_000, opening_pulses=580
+        )
+        told = ends_of(second, OPENED, total_pulses=700)
+        assert [(e.water_session_id, e.opening_pulses, e.closing_pulses) for e in told] == [
+            ("ws_1", 500, 580),
+            ("ws_2", 580, 700),
+        ]
+
+    @given(
+        st.integers(500, 900),
+        st.integers(0, 1_000),
+        st.none() | st.integers(500, 900),
+        st.none() | st.integers(500, 900),
+        st.sampled_from([0, 7, 99]),
+        st.integers(900_000, 2_000_000),
+    )
+    def test_billed_and_explained_is_what_the_register_moved(
+        self, register: int, counted: int, seen: int | None, foreign: int | None, names: int, now_ms: int
+    ) -> None:
+        session = msgspec.structs.replace(OPENED, seen_pulses=seen, seen_at_ms=1_000_000, foreign_from_pulses=foreign)
+        told = ends_of(session, now_ms=now_ms, total_pulses=register, session_u32=names, session_pulses=counted)
+        assert 500 <= told[0].closing_pulses <= register
+        assert foreign is None or told[0].closing_pulses <= foreign
+        assert (told[-1].closing_pulses if len(told) == 1 else told[-1].register_pulses) == register

@@ -8,6 +8,7 @@ import pytest
 from gateway.contract.events import MeterRead, WaterSessionEnded
 from gateway.devices.ports import CommandResult, LogPage, Opening
 from gateway.modbus.codec import CodecError
+from gateway.sessions import watch
 from tests.fakes.gateway_port import Bench
 from tests.unit.gateway.sessions.test_controller import only, opening, run
 
@@ -133,3 +134,47 @@ class TestDrain:
         run(after())
         # by the device's own clock: ours has not moved
         assert only(bench, WaterSessionEnded).duration_s == 20
+
+
+class TestSettleByRegister:
+    """The gateway was away, a stranger used the outlet, and the device has lost the end of our session."""
+
+    @staticmethod
+    def away(bench: Bench, *, for_ms: int) -> None:
+        bench.store.close()
+        bench.outlet.run_water(60)  # still ours, and nobody saw it
+        bench.outlet.forgets_log = True
+        bench.outlet.end("LEASE")
+        bench.outlet.run_water(300)  # a stranger's
+        bench.outlet.now = replace(bench.outlet.now, session_u32=STRANGER, session_pulses=300, boot_id=2)
+        bench.now_ms += for_ms
+        bench.start()
+
+    @pytest.mark.parametrize("renewed", [True, False])
+    def test_bills_what_was_put_on_disk_at_the_last_renewal_and_tells_the_rest(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renewed: bool
+    ) -> None:
+        monkeypatch.setattr(watch, "NO_RECORD_S", 0.0)
+        bench = Bench(tmp_path)
+
+        async def before() -> None:
+            await bench.controller.cycle()
+            await bench.controller.obey(bench.order(opening()))
+            bench.outlet.run_water(120)
+            if renewed:
+                bench.controller._renewed_at = -1e9
+            bench.controller._looked_at = -1e9
+            await bench.controller.cycle()
+
+        async def after() -> None:
+            for _ in range(4):
+                await bench.controller.cycle()
+
+        run(before())
+        self.away(bench, for_ms=3_600_000)
+        run(after())
+
+        end = only(bench, WaterSessionEnded)
+        assert (end.opening_pulses, end.closing_pulses) == (1_000, 1_120 if renewed else 1_000)
+        rest = [event for event in bench.events() if isinstance(event, MeterRead) and event.cause == "unbilled_flow"]
+        assert [event.register_pulses for event in rest] == [1_480]
