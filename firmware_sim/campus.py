@@ -51,18 +51,20 @@ class Visit:
     shows_code: bool = False
     #: who takes over with their card when it ends by `hand_over`: login and card
     roommate: tuple[str, str] | None = None
+    #: how long the mixer is shut in between, each time; the pauses fall evenly into the shower
+    pauses_s: tuple[float, ...] = ()
 
 
 def _pick(rng: random.Random, options: Mapping[str, float]) -> str:
     return rng.choices(list(options), list(options.values()))[0]
 
 
-def _method(rng: random.Random, start: str, building: int) -> str:
+def _method(rng: random.Random, start: str, building: int, wallet_share: float) -> str:
     if start == "card":
         return "wallet"
     # the planned grant makes one brand exclusive in building 1
     other = "unionpay" if building == 1 else rng.choice(["unionpay", "alipay", "wechat"])
-    return rng.choices(["wallet", other], [0.7, 0.3])[0]
+    return rng.choices(["wallet", other], [wallet_share, 1 - wallet_share])[0]
 
 
 def visits(
@@ -74,24 +76,28 @@ def visits(
     endings: Mapping[str, float] = ENDINGS,
     spared: frozenset[str] = frozenset(),
     roommates: tuple[tuple[str, str], ...] = (),
+    wallet_share: float = 0.7,
 ) -> Iterator[Visit]:
     """
     Return an endless stream of visits; the same seed, plan and ways give the same stream.
 
     :param spared: logins that do not shower: they have other plans.
+    :param wallet_share: of those who start at the page; the rest pay by somebody else.
     :param roommates: login and card of those who take over at a `hand_over`; they are not in the stream either.
     """
     rng = random.Random(f"campus-{seed}")
     kept_out = spared | {login for login, _ in roommates}
     students = [person for person in plan["people"] if person["card_uid"] and person["login"] not in kept_out]
-    outlets = [device["device_id"] for device in plan["devices"] if device["kind"] == "outlet"]
+    outlets = [
+        device["device_id"] for device in plan["devices"] if device["kind"] == "outlet" and device.get("opens", True)
+    ]
     mu = math.log(habits.mean_s) - habits.sigma**2 / 2
     while True:
         person, device_id = rng.choice(students), rng.choice(outlets)
         start = _pick(rng, {"page": 1 - card_share, "card": card_share})
         building = int(device_id.removeprefix("dev_b").partition("_")[0])
         duration_s = min(max(rng.lognormvariate(mu, habits.sigma), habits.shortest_s), habits.longest_s)
-        method = _method(rng, start, building)
+        method = _method(rng, start, building, wallet_share)
         shows_code = method == "wechat" or (method != "wallet" and rng.random() < _CODE_SHARE)
         ending = _pick(rng, endings)
         roommate = rng.choice(roommates) if ending == "hand_over" and roommates else None

@@ -2,10 +2,11 @@
 A maker's device at its place in a site: where its water comes from, what a power cut leaves of it, what it shows.
 
 What it meters is what runs at its fixture of the plant. A device with a valve lets it run; a meter without one hangs in
-a pipe that somebody opens and shuts by hand; a meter `behind` another device measures what that one's valve lets run.
+a pipe that somebody opens and shuts by hand; a meter `behind` other devices measures what their valves let run, one a
+channel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from firmware_sim.makers import CardReader, Meter, PulseCounter, is_meter
@@ -52,11 +53,14 @@ def lets_run(device: MapDevice, *, hand_open: bool) -> bool:
     return device.is_open if has_valve(device.map) else hand_open
 
 
-def feed(device: MapDevice, now_ms: int, *, pulses: int, flow_lpm: float) -> None:
-    """Let a device count what ran at its fixture until now."""
+def feed(device: MapDevice, now_ms: int, *, pulses: Sequence[int], flow_lpm: float) -> None:
+    """Let a device count what ran at its fixtures until now: pulses by channel, flow of all together."""
     ml_per_s = round(flow_lpm * 1_000 / 60)
     if isinstance(device, PulseCounter):
-        device.close_contact(1, pulses, now_ms)
+        device.tick(now_ms)
+        for channel, count in enumerate(pulses, start=1):
+            if count:
+                device.close_contact(channel, count, now_ms)
     elif isinstance(device, Meter):
         device.set_flow(ml_per_s, now_ms)
     else:

@@ -49,10 +49,9 @@ def neighbor_of(plan: Mapping[str, Any], *, port: int, public_key: str) -> dict[
 
 def site_of(plan: Mapping[str, Any], neighbor: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return one plan of all devices, for the process that simulates them."""
-    if neighbor is None:
-        return dict(plan)
-    both = {name: [*plan[name], *neighbor[name]] for name in ("gateways", "devices")}
-    return {**plan, **both}
+    other = neighbor or {"gateways": [], "devices": []}
+    devices = [*plan["devices"], *other["devices"], *plan.get("parts", [])]
+    return {**plan, "gateways": [*plan["gateways"], *other["gateways"]], "devices": devices}
 
 
 def marks_of(plan: Mapping[str, Any], demo: Mapping[str, Any]) -> frozenset[str]:

@@ -103,10 +103,21 @@ async def live_through(api: SchoolApi, control_port: int, visit: Visit) -> str:
     return await _shower(api, control_port, visit, await _start(api, control_port, visit))
 
 
+async def _soak(control_port: int, visit: Visit) -> None:
+    """Stand under the water, and shut the mixer in between where somebody soaps."""
+    part_s = visit.duration_s / (len(visit.pauses_s) + 1)
+    for pause_s in visit.pauses_s:
+        await asyncio.sleep(part_s)
+        await _ask_devices(control_port, do="tap_flow", device=visit.device_id, open=False)
+        await asyncio.sleep(pause_s)
+        await _ask_devices(control_port, do="tap_flow", device=visit.device_id, open=True)
+    await asyncio.sleep(part_s)
+
+
 async def _shower(api: SchoolApi, control_port: int, visit: Visit, session_id: str) -> str:
     session = await _until(api, visit, session_id, {"flowing", "paused"}, _OPEN_WITHIN_S)
     if session["state"] not in _ENDED:
-        await asyncio.sleep(visit.duration_s)
+        await _soak(control_port, visit)
         with contextlib.suppress(Refused):  # it ended by itself in the meantime; the bill below tells
             await _end(api, control_port, visit, session_id)
             if visit.ending == "card" and visit.start == "card":

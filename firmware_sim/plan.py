@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from firmware_sim import makers_floor
+
 _FAMILY = ["王", "李", "张", "刘", "陈", "杨", "赵", "黄", "周", "吴", "韦", "覃", "莫", "梁", "农", "蒙"]
 _GIVEN = [
     "一鸣",
@@ -86,6 +88,8 @@ class PlanSize:
     poor_students: int = 0
     volume_limit_ml: int = 150_000
     duration_limit_s: int = 900
+    #: whether the first building has a floor of other makers' devices
+    makers_floor: bool = False
 
 
 def _place(place_id: str, parent_id: str | None, kind: str, name: str, name_en: str) -> dict[str, Any]:
@@ -203,6 +207,8 @@ def build_plan(
     }  # fmt: skip
     for number in range(1, size.buildings + 1):
         _building(plan, number, size, ports[number - 1], public_keys[f"gw_b{number}"])
+    if size.makers_floor:
+        makers_floor.add_to(plan, building=1)
     _library(plan, ports[size.buildings], public_keys["gw_library"])
     plan["people"] = _people(rng, size)
     began = (now - timedelta(days=30)).astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -78,7 +78,7 @@ def _row(session: dict[str, Any], record: dict[str, Any] | None) -> ShowerRow:
     )
 
 
-def _check_session(row: ShowerRow, *, k_factor: int, tariff: dict[str, Any]) -> list[str]:
+def _check_session(row: ShowerRow, *, k_factor: int, tariff: dict[str, Any], has_log: bool) -> list[str]:
     name = row.water_session_id
     found = []
     if row.state not in _ENDED:
@@ -89,11 +89,12 @@ def _check_session(row: ShowerRow, *, k_factor: int, tariff: dict[str, Any]) -> 
         if row.capture_minor:
             found.append(f"{name} is {row.state} and yet captured {row.capture_minor}")
         return found
-    if row.device_closing_pulses is None:
+    if row.device_closing_pulses is None and has_log:
         return [*found, f"{name} is settled, but no device record ends at its closing register"]
     assert row.opening_pulses is not None
     assert row.closing_pulses is not None
-    if (row.opening_pulses, row.closing_pulses) != (row.device_opening_pulses, row.device_closing_pulses):
+    own = (row.device_opening_pulses, row.device_closing_pulses)
+    if has_log and (row.opening_pulses, row.closing_pulses) != own:
         found.append(f"{name} was billed from registers that are not the device's")
     pulses = row.closing_pulses - row.opening_pulses
     expected = charge_minor(pulses=pulses, k_factor_pulses_per_m3=k_factor, tariff=tariff)
@@ -157,13 +158,16 @@ def audit(
     by_closing = {(entry["device_id"], entry["closing_pulses"]): entry for entry in records}
     by_pair = {(entry["device_id"], entry["opening_pulses"], entry["closing_pulses"]): entry for entry in records}
     factors = {device["device_id"]: device["k_factor_pulses_per_m3"] for device in plan["devices"]}
+    without_log = {device["device_id"] for device in plan["devices"] if device.get("parts")}
     rows, matched, violations = [], set(), []
     for session in sessions:
         key = (session["device_id"], session["closing_pulses"])
         record = by_pair.get((key[0], session["opening_pulses"], key[1])) or by_closing.get(key)
         row = _row(session, record)
         rows.append(row)
-        violations += _check_session(row, k_factor=factors[row.device_id], tariff=plan["tariffs"][0])
+        violations += _check_session(
+            row, k_factor=factors[row.device_id], tariff=plan["tariffs"][0], has_log=row.device_id not in without_log
+        )
         if record is not None and row.state == "settled" and record["opening_pulses"] != record["closing_pulses"]:
             if key in matched:
                 violations.append(f"{row.water_session_id} bills water that another session was billed for")

@@ -26,6 +26,8 @@ from typing import Any
 from firmware_sim import neighbor as neighbors
 from firmware_sim import sandbox_keys
 from firmware_sim.broker import listening
+from firmware_sim.chances import Chances, draw_into
+from firmware_sim.makers_floor import composed
 from firmware_sim.plan import TENANT_ID, PlanSize, build_plan, gateway_ids
 
 _PR_SET_PDEATHSIG = 1
@@ -149,6 +151,8 @@ class Stack:
     with_neighbor: bool = False
     #: surroundings of the water, as `firmware_sim.physics.water.Surroundings` names them
     physics: Mapping[str, float] = field(default_factory=dict)
+    #: what chance does to devices and pipes
+    chances: Chances = field(default_factory=Chances)
     #: is told the broker's port and returns the one that gateways are to use: a bad way between them, say
     way_to_broker: Callable[[int], int] | None = None
     parts: dict[str, Part] = field(default_factory=dict)
@@ -271,6 +275,7 @@ class Stack:
             public_keys={gateway: key["public_key"] for gateway, key in keys.items()}, now=datetime.now(UTC),
         )  # fmt: skip
         self.plan["physics"] = dict(self.physics)
+        draw_into(self.plan, self.chances, seed=self.seed)
         plan_file = self.folder / "plan.json"
         if plan_file.exists():  # a school keeps its tariffs and grants; only addresses change from run to run
             kept = json.loads(plan_file.read_text(encoding="utf-8"))
@@ -283,6 +288,9 @@ class Stack:
             CAMPUSTAP_BROKER_PORT=str(port),
         )  # fmt: skip
         self.demo = json.loads((self.folder / "demo.json").read_text(encoding="utf-8"))
+        for gateway in {raw["gateway_id"] for raw in self.plan["devices"] if raw.get("parts")}:
+            file = self.folder / f"gateway-{gateway}.toml"
+            file.write_text(composed(file.read_text(encoding="utf-8"), self.plan), encoding="utf-8")
         if self.with_neighbor:
             self._seed_neighbor(port)
         site = neighbors.site_of(self.plan, self.neighbor)

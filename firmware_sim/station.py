@@ -22,13 +22,13 @@ class Station:
     map_id: str
     identity: Identity
     nvm: NonVolatile
-    #: index in the plant, -1 for a door
+    #: index in the plant, -1 for what has no water of its own
     fixture: int
     device: WaterOutlet | AccessReader | MapDevice | None = None
     #: a maker's device while it has no power: its totals and settings outlast it
     asleep: MapDevice | None = None
-    #: it only measures what another device's valve lets run
-    is_behind: bool = False
+    #: it only measures what other devices' valves let run: their fixtures, one a channel
+    behind: tuple[int, ...] = ()
     #: whether its valve was driven at the last tick
     drove: bool = False
     power_back_at_ms: int = 0

@@ -64,6 +64,8 @@ class World:
         outlets = [makers_place.fixture_row(raw) for raw in plan["devices"] if makers_place.with_fixture(raw)]
         fixtures = {raw["device_id"]: index for index, raw in enumerate(outlets)}
         self.plant = plant_of(plan, outlets)
+        for device_id, lpm in plan.get("leaks_lpm", {}).items():
+            self.plant.broken.leak_lpm[fixtures[device_id]] = lpm
         self.stations: dict[str, Station] = {}
         self.lines: dict[str, SiteLine] = {}
         for number, raw in enumerate(plan["devices"], start=1):
@@ -81,7 +83,7 @@ class World:
         fixtures: Mapping[str, int],
         open_nvm: Callable[[str], NonVolatile],
     ) -> Station:
-        device_id, behind = raw["device_id"], raw.get("behind", "")
+        device_id = raw["device_id"]
         is_outlet = raw["map_id"] == "chw.hwo1"
         return Station(
             device_id=device_id,
@@ -96,9 +98,10 @@ class World:
                 k_factor_pulses_per_m3=int(raw.get("k_factor_pulses_per_m3") or 0),
             ),
             nvm=open_nvm(device_id),
-            fixture=fixtures.get(behind or device_id, -1),
-            is_behind=bool(behind),
+            fixture=fixtures.get(device_id, -1),
+            behind=tuple(fixtures[other] for other in raw.get("behind", ())),
             drift_ppm=float(raw.get("clock_ppm", 0.0)),
+            has_clock_battery=bool(raw.get("clock_battery", True)),
         )
 
     def _power_up(self, station: Station) -> None:
@@ -163,7 +166,7 @@ class World:
                 if device.valve_drive and not station.was_open:
                     self.plant.mixer_open[station.fixture] = True
                 station.was_open = device.busy()
-            elif isinstance(device, MapDevice) and station.fixture >= 0 and not station.is_behind:
+            elif isinstance(device, MapDevice) and station.fixture >= 0:
                 driven[station.fixture] = self._lets_run(station, device)
         pulses = self.plant.step(TICK_MS / 1000, driven).tolist()
         reverse = self.plant.reverse_pulses().tolist()
@@ -176,8 +179,9 @@ class World:
                 temp = None if station.temp_sensor_broken else temperatures[at]
                 device.tick(self.now_ms, pulses=pulses[at], temp_decidegc=temp, reverse_pulses=reverse[at])
             elif isinstance(device, MapDevice):
-                flow_lpm = float(self.plant.flow_lpm[at]) if at >= 0 else 0.0
-                makers_place.feed(device, self.now_ms, pulses=pulses[at] if at >= 0 else 0, flow_lpm=flow_lpm)
+                water = station.behind or ((at,) if at >= 0 else ())
+                flow_lpm = float(sum(self.plant.flow_lpm[each] for each in water))
+                makers_place.feed(device, self.now_ms, pulses=[pulses[each] for each in water], flow_lpm=flow_lpm)
             elif device is not None:
                 device.tick(self.now_ms)
             self._collect(station)
@@ -370,4 +374,12 @@ class World:
     def state(self, device_id: Any = None) -> list[dict[str, Any]]:
         """Return what each device is doing, or one of them."""
         chosen = list(self.stations.values()) if device_id is None else [self.station(device_id)]
-        return [state_of(station, self.plant, self.now_ms) for station in chosen]
+        return [state_of(station, self.plant, self.now_ms) | self._counted(station) for station in chosen]
+
+    def _counted(self, station: Station) -> dict[str, Any]:
+        """Return what a counter behind a valve shows for it; nothing where there is none or it has no power."""
+        for other in self.stations.values() if station.fixture >= 0 else ():
+            if station.fixture in other.behind and isinstance(other.device, MapDevice):
+                channel = other.behind.index(station.fixture) + 1
+                return {"total_pulses": other.device.raw(f"count_{channel}")}
+        return {}

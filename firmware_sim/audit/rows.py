@@ -5,10 +5,13 @@ Only reads. The simulator's own eyes on the database know nothing of the server'
 says about its rows has a second chance to show.
 """
 
+import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -132,6 +135,23 @@ class Rows:
                             if mark in text
                         ]
         return found
+
+
+def scripts_left(path: Path) -> Counter[tuple[str, str]]:
+    """
+    Return how many scripts a sandbox provider still keeps for requests to come, by verb and behavior.
+
+    :raises CannotRead: when its books cannot be read.
+    """
+    try:
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            rows = db.execute("SELECT verb, script FROM scripts").fetchall()
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise CannotRead(str(error)) from error
+    return Counter((verb, str(json.loads(script)["behaviour"])) for verb, script in rows)
 
 
 class _Postgres:

@@ -48,6 +48,7 @@ class Cheat:
             "double_start": self._double_start,
             "force_gate": self._force_gate,
             "unknown_card": self._unknown_card,
+            "meter_only": self._meter_only,
         }
         return [f"{name} by {self._visit.login} at {self._visit.device_id}: {got}" for got in await ways[name]()]
 
@@ -185,3 +186,11 @@ class Cheat:
     async def _unknown_card(self) -> list[str]:
         await self._do("tap", uid=f"04{secrets.token_hex(6)}")
         return await self._nothing_follows("a card nobody knows")
+
+    async def _meter_only(self) -> list[str]:
+        """Somebody pays where nothing can be opened or shut: they are refused, and pay nothing."""
+        session_id = await self._start()
+        session = await self._reaches(session_id, {"flowing"})
+        if session["state"] in ("refused", "voided") and not session["captured_minor"]:
+            return []
+        return [f"{session_id} at a place without a valve is {session['state']}"]

@@ -6,8 +6,11 @@ from typing import Any
 
 import httpx
 
+from firmware_sim.audit.rows import scripts_left
+from firmware_sim.plan import OUTLET_MAP
 from firmware_sim.scenarios.model import Fault, Uplink
 from firmware_sim.scenarios.uplink import UplinkRelay
+from firmware_sim.scenarios.words import NOISES
 from firmware_sim.stack import Stack, control
 
 #: a reset is a power cut as short as the devices notice
@@ -25,6 +28,7 @@ class Fate:
         self._stack = stack
         self._relay = relay
         self._calm = calm
+        self._scripted: list[Mapping[str, Any]] = []
 
     async def strike(self, fault: Fault) -> None:
         """
@@ -42,6 +46,10 @@ class Fate:
                 await self._ask(do="power_cut", device=given["device"], seconds=_RESET_S)
             case "pipe":
                 await self._for(given, do="fault", device=given["device"], fault=given["what"])
+            case "hand_tap":
+                await self._ask(do="tap_flow", device=given["device"], open=True)
+                await asyncio.sleep(given["seconds"])
+                await self._ask(do="tap_flow", device=given["device"], open=False)
             case "silent":
                 await self._for(given, do="silent", device=given["device"])
             case "line_noise":
@@ -88,7 +96,7 @@ class Fate:
     async def _brown_out(self, given: Mapping[str, Any]) -> None:
         line_id = f"b{given['building']}" if "building" in given else None
         devices = [device["device_id"] for device in self._stack.plan["devices"]
-                   if device["kind"] == "outlet" and line_id in (None, device["line_id"])]  # fmt: skip
+                   if device["map_id"] == OUTLET_MAP and line_id in (None, device["line_id"])]  # fmt: skip
         for device_id in devices:
             await self._ask(do="fault", device=device_id, fault="low_supply", on=True)
         await asyncio.sleep(given["seconds"] / 2)
@@ -99,8 +107,7 @@ class Fate:
 
     async def _line_noise(self, given: Mapping[str, Any]) -> None:
         where = _where(given)
-        names = ("ber", "lost_request", "lost", "late", "duplicated")
-        await self._ask(do="noise", **where, settings={name: given[name] for name in names})
+        await self._ask(do="noise", **where, settings={name: given[name] for name in NOISES})
         await asyncio.sleep(given["seconds"])
         await self._ask(do="noise", **where, settings={})
 
@@ -121,6 +128,20 @@ class Fate:
         async with httpx.AsyncClient(base_url=base, timeout=15) as doors:
             for _ in range(given["times"]):
                 (await doors.post("/script", json=script)).raise_for_status()
+        self._scripted.append(given)
+
+    def unmatched(self) -> list[str]:
+        """Return the troubles of the provider that were waiting for a request and never met one."""
+        left = scripts_left(self._stack.folder / "provider.db")
+        found = []
+        for given in reversed(self._scripted):
+            key = given["verb"], given["behaviour"]
+            never = min(given["times"], left[key])
+            left[key] -= never
+            if never:
+                what = f"provider_trouble behaviour={key[1]} verb={key[0]}"
+                found.append(f"{what}: {never} of {given['times']} never met a request")
+        return found
 
 
 def _where(given: Mapping[str, Any]) -> dict[str, Any]:

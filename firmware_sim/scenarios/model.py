@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from firmware_sim.chances import Chances
 from firmware_sim.plan import PlanSize
 
 
@@ -32,6 +33,8 @@ class People:
     shortest_s: float
     longest_s: float
     card_share: float
+    wallet_share: float
+    pause_share: float
     endings: Mapping[str, float]
     cheats: Mapping[str, int]
 
@@ -76,6 +79,7 @@ class Scenario:
     people: People
     day: Day | None
     physics: Mapping[str, float]
+    chance: Chances
     uplink: Uplink
     faults: tuple[Fault, ...]
     invariants: tuple[str, ...]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from firmware_sim.chances import Chances
 from firmware_sim.plan import PlanSize
 from firmware_sim.scenarios.model import Day, Fault, People, Scenario, Uplink
 from firmware_sim.scenarios.values import Shape, Unfit, fit
-from firmware_sim.scenarios.words import FAULTS, INVARIANTS, SECTIONS, Key
+from firmware_sim.scenarios.words import FAULTS, INVARIANTS, NOISES, SECTIONS, Key
 
 FOLDER = Path(__file__).parent
 _MOMENT = {"at_s": Key("number", None, 0, 86_400, optional=True), "at": Key("clock", optional=True)}
@@ -154,6 +155,7 @@ def parse(text: str, *, file: str, name: str) -> Scenario:
         people=People(**people, cheats=cheats),
         day=day,
         physics=parts["physics"],
+        chance=Chances(**parts["chance"]),
         uplink=Uplink(**parts["uplink"]),
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
         invariants=tuple(ends["invariants"]),
@@ -193,6 +195,7 @@ def _faults(reader: _Reader, raw: Any, shape: Shape, day: Day | None) -> list[Fa
             continue
         rest = {key: value for key, value in each.items() if key != "fault"}
         given = reader.table(rest, {**_MOMENT, **FAULTS[name]}, where, shape)
+        _fault_sense(reader, name, given, where)
         at_s, at_hour = given.pop("at_s", None), given.pop("at", None)
         if (at_s is None) == (at_hour is None):
             reader.wrong(where, "a fault needs either at_s, in seconds, or at, a time of the day")
@@ -202,6 +205,18 @@ def _faults(reader: _Reader, raw: Any, shape: Shape, day: Day | None) -> list[Fa
             when = at_s if at_hour is None or day is None else (at_hour - day.from_hour) * 3600 / day.factor
             found.append(Fault(at_s=float(when), name=name, given=given))
     return found
+
+
+def _fault_sense(reader: _Reader, name: str, given: Mapping[str, Any], where: tuple[str | int, ...]) -> None:
+    """Check what the parameters of one fault say together."""
+    if "building" in given and "device" in given:
+        reader.wrong((*where, "device"), f"{name} is about a building or a device, not both", "leave one of them out")
+    if name == "line_noise":
+        if "building" not in given and "device" not in given:
+            reader.wrong(where, "line_noise needs 'building', a whole line, or 'device', the wire to one")
+        if not any(given.get(kind) for kind in NOISES if kind != "late_ms"):
+            kinds = ", ".join(kind for kind in NOISES if kind != "late_ms")
+            reader.wrong(where, "line_noise that disturbs nothing", f"give one of {kinds}")
 
 
 def _invariants(reader: _Reader, names: Iterable[str]) -> None:
@@ -226,6 +241,8 @@ def _sense(reader: _Reader, people: Mapping[str, Any], school: Mapping[str, Any]
     needed = sum(people["cheats"].values()) + people["at_once"]
     if "hand_over" in people["endings"] and school["students"] < 4:
         reader.wrong(("school", "students"), "hand_over needs at least 4 students")
+    if "meter_only" in people["cheats"] and not school["makers_floor"]:
+        reader.wrong(("people", "cheats"), "meter_only needs a floor of other makers' devices", "makers_floor = true")
     if needed > school["students"]:
         reader.wrong(("school", "students"), f"at_once and cheats need {needed} students")
 

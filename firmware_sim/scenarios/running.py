@@ -29,7 +29,7 @@ from firmware_sim.people import live_through, take_over
 from firmware_sim.plan import TENANT_ID
 from firmware_sim.report import totals_of
 from firmware_sim.scenarios.cheating import Cheat
-from firmware_sim.scenarios.coming import Coming, comings
+from firmware_sim.scenarios.coming import Coming, by_chance, cheated_at, comings
 from firmware_sim.scenarios.happening import Fate, NotDone
 from firmware_sim.scenarios.invariants import UNASKED
 from firmware_sim.scenarios.looking import CannotLook, Watch
@@ -81,6 +81,7 @@ class Run:
         self._follower = Follower(stack, relay)
         self._watch = Watch(stack, self._eyes, self._follower)
         self._fate = Fate(stack, relay, scenario.uplink)
+        self._faults = tuple(sorted([*scenario.faults, *by_chance(scenario, seed)], key=lambda fault: fault.at_s))
         self._busy: set[str] = set()
         self._freed = asyncio.Condition()
         self._stepped = asyncio.Event()
@@ -99,7 +100,7 @@ class Run:
         self._follower.start()
         try:
             await all_online(self._api, _ONLINE_WITHIN_S)
-            with self._view.shown(len(coming) + 2 * len(self._scenario.faults)):
+            with self._view.shown(len(coming) + 2 * len(self._faults)):
                 self._began = time.monotonic()
                 eyes = [asyncio.create_task(each) for each in (self._look_after_steps(), self._follow())]
                 await asyncio.gather(self._everything(coming), self._next_door())
@@ -112,7 +113,7 @@ class Run:
             await self._eyes.close()
 
     async def _everything(self, coming: list[Coming]) -> None:
-        faults = [asyncio.create_task(self._fault(fault)) for fault in self._scenario.faults]
+        faults = [asyncio.create_task(self._fault(fault)) for fault in self._faults]
         people: list[asyncio.Task[None]] = []
         places = asyncio.Semaphore(self._scenario.people.at_once)
         for each in coming:
@@ -124,10 +125,10 @@ class Run:
             else:
                 people.append(asyncio.create_task(self._person(each, None)))
         _, late = await asyncio.wait([*people, *faults], timeout=_LAST_WITHIN_S + max((f.at_s for f in
-                                     self._scenario.faults), default=0.0))  # fmt: skip
+                                     self._faults), default=0.0))  # fmt: skip
         for task in late:
             task.cancel()
-        for fault, task in zip(self._scenario.faults, faults, strict=True):
+        for fault, task in zip(self._faults, faults, strict=True):
             if task in late:
                 self._untried.append(f"{fault.line()}: not over when everybody had long gone")
         for outcome in await asyncio.gather(*people, *faults, return_exceptions=True):
@@ -237,7 +238,7 @@ class Run:
 
     async def _cheat(self, coming: Coming) -> str:
         """Let somebody cheat, at the next outlet when they are refused before they can; return what came of it."""
-        outlets = [each["device_id"] for each in self._stack.plan["devices"] if each["kind"] == "outlet"]
+        outlets = cheated_at(self._stack.plan, coming.cheat)
         first, code = outlets.index(coming.visit.device_id), ""
         for number in range(_CHEAT_TRIES):
             device_id, other = (outlets[(first + number + step) % len(outlets)] for step in (0, 1))
@@ -279,6 +280,7 @@ class Run:
         people = len(coming)
         names = tuple(dict.fromkeys((*scenario.invariants, *UNASKED)))
         await self._watch.look()
+        self._untried += await asyncio.to_thread(self._fate.unmatched)
         try:
             wrong, seen = await self._watch.in_the_end(
                 names, within_s=scenario.settle_within_s, cheated=self._cheated,
@@ -304,7 +306,7 @@ class Run:
             },
             "people": {"came": people, "settled": self._settled, "refused": dict(self._refused),
                        "gave_up": self._failed, "cheats_got": self._cheated},
-            "faults": [{"at_s": round(fault.at_s, 1), "fault": fault.line()} for fault in scenario.faults],
+            "faults": [{"at_s": round(fault.at_s, 1), "fault": fault.line()} for fault in self._faults],
             "uplink": {"connections": relay.connections, "refused": relay.refused, "duplicated": relay.duplicated,
                        "dropped": relay.dropped, "broken": relay.broken},
             "looks": {"done": self._watch.looks, "blind": self._watch.blind, "found": self._found()},

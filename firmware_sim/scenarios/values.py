@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from firmware_sim import makers_floor
 from firmware_sim.plan import PlanSize
 from firmware_sim.scenarios.words import Key
 
@@ -36,6 +37,10 @@ class Shape:
             for floor in range(1, size.floors + 1)
             for position in range(1, size.outlets_per_floor + 1)
         ]
+        if size.makers_floor:
+            plan: dict[str, Any] = {"places": [], "devices": []}
+            makers_floor.add_to(plan, building=1)
+            devices += [raw["device_id"] for raw in plan["devices"]]
         return cls(size.buildings, (*devices, "dev_library_1"))
 
 

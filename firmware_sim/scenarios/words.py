@@ -38,7 +38,16 @@ def _share(default: float | None) -> Key:
 #: how a shower ends: `forget` leaves the water running, `walk_away` shuts the mixer and says nothing, `hand_over` is a
 #: roommate's card at the reader
 ENDINGS = ("stop", "card", "close_tap", "walk_away", "forget", "hand_over")
-CHEATS = ("replay_code", "swap_sticker", "unplug_sensor", "lost_card", "double_start", "force_gate", "unknown_card")
+CHEATS = (
+    "replay_code",
+    "swap_sticker",
+    "unplug_sensor",
+    "lost_card",
+    "double_start",
+    "force_gate",
+    "unknown_card",
+    "meter_only",
+)
 
 SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "scenario": {"title": Key("text"), "seed": _whole(7, 0, 2**31)},
@@ -52,6 +61,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "idle_limit_s": _whole(4, 2, 600),
         "volume_limit_ml": _whole(150_000, 500, 200_000),
         "duration_limit_s": _whole(900, 5, 1_800),
+        "makers_floor": Key("flag", False),
     },
     "people": {
         "showers": _whole(10, 1, 2_000),
@@ -62,6 +72,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "shortest_s": _number(2.0, 0, 600),
         "longest_s": _number(12.0, 1, 3_600),
         "card_share": _share(0.4),
+        "wallet_share": _share(0.7),
+        "pause_share": _share(0.0),
         "endings": Key("weights", {"stop": 0.55, "card": 0.15, "close_tap": 0.15, "walk_away": 0.15}, choices=ENDINGS),
         "cheats": Key("weights", {}, choices=CHEATS, is_whole=True),
     },
@@ -80,6 +92,13 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "wear": _number(0.0, 0, 100_000),
         "years_in_service": _number(0.0, 0, 20),
     },
+    "chance": {
+        "cuts": _number(0.0, 0, 100_000),
+        "clocks": _number(0.0, 0, 5_000),
+        "dead_batteries": _share(0.0),
+        "leaks": _number(0.0, 0, 100),
+        "k_spread": Key("flag", False),
+    },
     "uplink": {"duplicate": _share(0.0), "lose": _share(0.0), "delay_ms": _whole(0, 0, 5_000)},
     "ends": {"invariants": Key("choices"), "settle_within_s": _number(90.0, 1, 900), "served_share": _share(0.5)},
 }
@@ -88,15 +107,24 @@ _SECONDS = Key("number", None, 0.05, 3_600)
 _BUILDING = Key("building", optional=True)
 _DEVICE = Key("device", optional=True)
 
+#: what may go wrong with frames, by the names of `firmware_sim.noise.Noise`; shares are per frame, `ber` per bit
+NOISES: Mapping[str, Key] = {
+    "ber": Key("number", 0.0, 0, 0.01),
+    **{name: _share(0.0) for name in ("lost_request", "lost", "late", "duplicated", "truncated", "echoed", "glued",
+                                      "wrong_unit", "babbling")},
+    "late_ms": _whole(500, 0, 60_000),
+    "dead": Key("flag", False),
+}  # fmt: skip
+
 FAULTS: Mapping[str, Mapping[str, Key]] = {
     "power_cut": {"building": _BUILDING, "device": _DEVICE, "seconds": _SECONDS, "hard": Key("flag", False),
                   "gateway": Key("flag", False)},
+    "hand_tap": {"device": Key("device"), "seconds": _SECONDS},
     "brown_out": {"building": _BUILDING, "seconds": _SECONDS},
     "reset": {"device": Key("device")},
     "pipe": {"device": Key("device"), "what": Key("choice", choices=tuple(PIPE_FAULTS)), "seconds": _SECONDS},
     "silent": {"device": Key("device"), "seconds": _SECONDS},
-    "line_noise": {"building": Key("building"), "seconds": _SECONDS, "ber": Key("number", 0.0, 0, 0.01),
-                   "lost_request": _share(0.0), "lost": _share(0.0), "late": _share(0.0), "duplicated": _share(0.0)},
+    "line_noise": {"building": _BUILDING, "device": _DEVICE, "seconds": _SECONDS, **NOISES},
     "clock_drift": {"building": _BUILDING, "device": _DEVICE, "ppm": Key("number", None, -100_000, 100_000)},
     "clock_loss": {"building": _BUILDING, "device": _DEVICE},
     "uplink_cut": {"seconds": _SECONDS},

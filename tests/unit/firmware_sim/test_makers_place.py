@@ -70,7 +70,7 @@ class TestPlace:
     def test_lets_a_meter_count_what_the_valve_of_another_lets_run(self) -> None:
         site = world(
             {"device_id": "dev_v", "map_id": "waveshare.relay8"},
-            {"device_id": "dev_m", "map_id": "wirenboard.wbmcm8", "behind": "dev_v"},
+            {"device_id": "dev_m", "map_id": "wirenboard.wbmcm8", "behind": ["dev_v"]},
         )
 
         board(site, "dev_v").write_delay(load("waveshare.relay8").points["pulse_1"].address, 30)

@@ -1,6 +1,8 @@
 """What is read past the server, from either database."""
 
+import sqlite3
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -8,7 +10,7 @@ from sqlalchemy import insert
 from backend.db import Database
 from backend.fleet.models import places
 from backend.ledger.models import accounts, transfers
-from firmware_sim.audit.rows import CannotRead, Rows
+from firmware_sim.audit.rows import CannotRead, Rows, scripts_left
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SUMS = {"debits_pending": 0, "debits_posted": 0, "credits_pending": 0, "credits_posted": 0}
@@ -59,3 +61,17 @@ class TestStrays:
         marks = {"gxu": frozenset({"dev_1"}), "nhu": frozenset({"dev_next"})}
 
         assert rows(database).strays(marks) == ["tenants_apart: a row of fleet_places of gxu holds dev_next"]
+
+
+class TestScriptsLeft:
+    def test_counts_what_no_request_has_met(self, tmp_path: Path) -> None:
+        with sqlite3.connect(tmp_path / "provider.db") as db:
+            db.execute("CREATE TABLE scripts (number INTEGER PRIMARY KEY, verb TEXT, script TEXT)")
+            rows = [("capture", '{"behaviour": "duplicate"}')] * 2 + [("", '{"behaviour": "notify_none"}')]
+            db.executemany("INSERT INTO scripts (verb, script) VALUES (?, ?)", rows)
+
+        assert scripts_left(tmp_path / "provider.db") == {("capture", "duplicate"): 2, ("", "notify_none"): 1}
+
+    def test_says_that_the_books_cannot_be_read(self, tmp_path: Path) -> None:
+        with pytest.raises(CannotRead):
+            scripts_left(tmp_path / "nowhere.db")

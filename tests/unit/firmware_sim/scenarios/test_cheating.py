@@ -34,7 +34,8 @@ class School:
         session_id = f"ws_{len(self.sessions)}"
         state = "refused" if self.is_born_refused else "flowing"
         named = THERE if self.weakness == "wrong_bill" else device_id
-        self.sessions[session_id] = {"water_session_id": session_id, "device_id": named, "state": state}
+        self.sessions[session_id] = {"water_session_id": session_id, "device_id": named, "state": state,
+                                     "captured_minor": None}  # fmt: skip
         self.open.add(THERE if self.weakness == "swap_sticker" else device_id)
         return self.sessions[session_id]
 
@@ -106,6 +107,7 @@ class TestGo:
     @pytest.mark.parametrize("name", CHEATS)
     def test_gets_nothing_from_a_sound_school(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         school = School()
+        school.is_born_refused = name == "meter_only"
 
         assert go(school, name, monkeypatch) == []
         assert school.asked or school.sessions

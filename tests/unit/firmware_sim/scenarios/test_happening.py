@@ -4,20 +4,24 @@ import asyncio
 import json
 import socketserver
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from firmware_sim.scenarios import happening
 from firmware_sim.scenarios.happening import Fate, NotDone
 from firmware_sim.scenarios.model import Fault, Uplink
 from firmware_sim.scenarios.uplink import UplinkRelay
-from firmware_sim.scenarios.words import FAULTS
+from firmware_sim.scenarios.words import FAULTS, NOISES
 
 CALM = Uplink(duplicate=0.25, lose=0.0, delay_ms=0)
 SHORT_S = 0.05
-NOISE = {"ber": 0.001, "lost_request": 0.0, "lost": 0.1, "late": 0.0, "duplicated": 0.0}
+NOISE = {name: 0.25 for name in NOISES} | {"ber": 0.001, "late_ms": 40, "dead": False}
 
 
 class Ear(socketserver.StreamRequestHandler):
@@ -51,9 +55,9 @@ class School:
     plan: dict[str, Any] = field(
         default_factory=lambda: {
             "devices": [
-                {"device_id": "dev_b1_101", "line_id": "b1", "kind": "outlet"},
-                {"device_id": "dev_b2_101", "line_id": "b2", "kind": "outlet"},
-                {"device_id": "dev_library_1", "line_id": "library", "kind": "door"},
+                {"device_id": "dev_b1_101", "line_id": "b1", "map_id": "chw.hwo1"},
+                {"device_id": "dev_b2_101", "line_id": "b2", "map_id": "chw.hwo1"},
+                {"device_id": "dev_library_1", "line_id": "library", "map_id": "chw.acr1"},
             ]
         }
     )
@@ -154,3 +158,18 @@ class TestStrike:
         source = Fate.strike.__code__.co_consts
 
         assert set(FAULTS) <= {each for each in source if isinstance(each, str)}
+
+
+class TestUnmatched:
+    def test_names_the_troubles_that_no_request_met(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        left = Counter({("capture", "duplicate"): 1})
+        monkeypatch.setattr(happening, "scripts_left", lambda path: Counter(left))
+        fate = Fate(SimpleNamespace(folder=Path()), None, CALM)  # type: ignore[arg-type]
+        fate._scripted = [
+            {"verb": "capture", "behaviour": "duplicate", "times": 2},
+            {"verb": "", "behaviour": "notify_none", "times": 3},
+        ]
+
+        found = fate.unmatched()
+
+        assert found == ["provider_trouble behaviour=duplicate verb=capture: 1 of 2 never met a request"]

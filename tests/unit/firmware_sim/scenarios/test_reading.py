@@ -1,9 +1,11 @@
 """Scenario files are read strictly, and whoever wrote one is told where it is wrong and what was probably meant."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from firmware_sim.noise import Noise, noise_of
 from firmware_sim.scenarios.reading import FOLDER, ScenarioWrong, all_scenarios, lines_of, load, parse
 from firmware_sim.scenarios.words import FAULTS, INVARIANTS
 
@@ -134,6 +136,46 @@ class TestParse:
         assert problem == 'bad.toml:30: from must be a time of the day like "21:40"'
 
 
+class TestLineNoise:
+    def noisy(self, settings: str) -> str:
+        return f'{GOOD}\n[[faults]]\nat_s = 1\nfault = "line_noise"\nseconds = 2\n{settings}\n'
+
+    def test_takes_every_kind_there_is_on_a_line_or_on_the_wire_to_one_device(self) -> None:
+        kinds = {each.name for each in fields(Noise)}
+        shares = "\n".join(f"{name} = 0.1" for name in sorted(kinds - {"ber", "late_ms", "dead"}))
+        text = self.noisy(f'device = "dev_b1_101"\nber = 0.0001\nlate_ms = 80\ndead = true\n{shares}')
+
+        (fault,) = [each for each in parse(text, file="n.toml", name="n").faults if each.name == "line_noise"]
+
+        assert {name for name in fault.given if name not in ("device", "seconds")} == kinds
+        assert noise_of({name: fault.given[name] for name in kinds}).babbling == 0.1
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ("building = 1\nglewed = 0.1", "bad.toml:35: faults has no 'glewed' (did you mean 'glued'?)"),
+            ("building = 1\ntruncated = 1.5", "bad.toml:35: truncated must be from 0 to 1, not 1.5"),
+            ("building = 1\nber = 0.5", "bad.toml:35: ber must be from 0 to 0.01, not 0.5"),
+            ("building = 1\nlate_ms = 99999\nlate = 0.1", "bad.toml:35: late_ms must be from 0 to 60000, not 99999"),
+            ('building = 1\necho = "yes"', "bad.toml:35: faults has no 'echo' (did you mean 'echoed'?)"),
+            ("building = 1\ndead = 1", "bad.toml:35: dead must be true or false"),
+            ("lost = 0.1", "bad.toml:30: line_noise needs 'building', a whole line, or 'device', the wire to one"),
+            ("building = 1",
+             "bad.toml:30: line_noise that disturbs nothing (give one of ber, lost_request, lost, late, duplicated, "
+             "truncated, echoed, glued, wrong_unit, babbling, dead)"),
+            ('building = 1\ndevice = "dev_b1_101"\nlost = 0.1',
+             "bad.toml:35: line_noise is about a building or a device, not both (leave one of them out)"),
+        ],
+    )  # fmt: skip
+    def test_says_what_cannot_be(self, settings: str, said: str) -> None:
+        assert said in wrong(self.noisy(settings))
+
+    def test_of_meters_that_open_nothing_needs_a_floor_of_them(self) -> None:
+        text = GOOD.replace("at_once = 2", "at_once = 2\ncheats = { meter_only = 1 }")
+
+        assert wrong(text) == ["bad.toml:12: meter_only needs a floor of other makers' devices (makers_floor = true)"]
+
+
 class TestLinesOf:
     def test_finds_tables_arrays_and_keys(self) -> None:
         lines = lines_of(GOOD)
@@ -165,12 +207,12 @@ class TestLoad:
 
 
 class TestOurs:
-    def test_are_the_eight_that_were_promised_and_end_with_invariants(self) -> None:
+    def test_are_those_that_were_promised_and_end_with_invariants(self) -> None:
         ours = {scenario.name: scenario for scenario in all_scenarios()}
 
         assert sorted(ours) == [
-            "campus-day", "cheaters", "dorm-block", "evening-peak", "flaky-uplink", "one-tap", "power-cut",
-            "provider-outage",
+            "campus-day", "cheaters", "dorm-block", "evening-peak", "flaky-uplink", "makers-floor", "one-tap",
+            "power-cut", "provider-outage",
         ]  # fmt: skip
         core = {"books_balance", "captured_within_hold", "nothing_held", "every_pulse_explained", "valves_shut"}
         assert all(core <= set(scenario.invariants) for scenario in ours.values())
