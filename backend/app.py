@@ -37,6 +37,7 @@ from backend.web.routes import (
     gate,
     money,
     notify,
+    stickers,
     student,
     water,
 )
@@ -181,6 +182,7 @@ def create_app(backend: WebBackend | None = None, telemetry: TelemetrySource | N
         money,
         water,
         facilities,
+        stickers,
         gate,
         admin,
         finance,

@@ -8,6 +8,7 @@ labels give the same bytes. Chinese is set in a font every PDF reader brings; no
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import segno
 from reportlab.lib.pagesizes import A4
@@ -23,6 +24,7 @@ _LABEL_WIDTH_MM, _LABEL_HEIGHT_MM, _GUTTER_MM = 63.5, 38.1, 2.5
 _CHINESE, _LATIN = "STSong-Light", "Helvetica"
 _BEYOND_LATIN = "\u2000"
 _FONT_PT_MIN = 4.5
+_ONLY_HERE = ("127.0.0.1", "localhost", "::1", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Label:
 def link_of(public_url: str, sticker_token: str) -> str:
     """Return what an outlet's code carries."""
     return f"{public_url.rstrip('/')}/w/{sticker_token}"
+
+
+def leads_nowhere(public_url: str) -> bool:
+    """Return whether a phone that reads a code would look for the product on itself."""
+    return (urlsplit(public_url).hostname or "") in _ONLY_HERE
 
 
 def draw(labels: Sequence[Label], *, title: str) -> bytes:

@@ -1,17 +1,14 @@
-"""Stickers are printed from the fleet, by place, with the link the product answers to."""
+"""Stickers are printed from the fleet with the link the product answers to."""
 
 from pathlib import Path
 
 import pytest
 
 from backend import cli
-from backend.commands.common import CommandRefused
-from backend.commands.stickers import labels
-from backend.db import Database, open_database
+from backend.db import open_database
 from backend.fleet import service as fleet
-from backend.fleet.service import DeviceUnknown, PlaceUnknown
 from hardware.commissioning import outlets
-from tests.unit.backend.fleet.helpers import TENANT, add_campus, outlet
+from tests.unit.backend.fleet.helpers import TENANT, add_campus
 from tests.unit.backend.fleet.test_sticker_sheet import decoded
 
 URL = "https://tap.campus.example"
@@ -22,40 +19,6 @@ def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMPUSTAP_DATABASE_URL", f"sqlite:///{tmp_path / 'one.db'}")
     monkeypatch.setenv("CAMPUSTAP_SECRETS_DIR", str(tmp_path / "secrets"))
     monkeypatch.setenv("CAMPUSTAP_PUBLIC_URL", URL)
-
-
-class TestLabels:
-    @pytest.mark.parametrize(
-        ("place_id", "device_ids", "expected"),
-        [
-            (None, [], ["dev_1", "dev_3"]),
-            ("pl_b1", [], ["dev_1"]),
-            ("pl_b2", [], ["dev_3"]),
-            (None, ["dev_3"], ["dev_3"]),
-        ],
-    )
-    def test_are_those_of_the_place(
-        self, database: Database, place_id: str | None, device_ids: list[str], expected: list[str]
-    ) -> None:
-        with database.write() as conn:
-            add_campus(conn)
-            fleet.add_device(conn, outlet("dev_3", place_id="pl_o3"))
-            fleet.add_device(conn, outlet("dev_gate", place_id="pl_gate", kind="door"))
-            found = labels(conn, TENANT, URL, place_id=place_id, device_ids=device_ids)
-
-        assert [label.device_id for label in found] == expected
-
-    @pytest.mark.parametrize(
-        ("place_id", "device_ids", "refusal"),
-        [("pl_gate", [], CommandRefused), ("pl_none", [], PlaceUnknown), (None, ["dev_gate"], DeviceUnknown)],
-    )
-    def test_refuse_where_there_is_no_outlet(
-        self, database: Database, place_id: str | None, device_ids: list[str], refusal: type[Exception]
-    ) -> None:
-        with database.write() as conn:
-            add_campus(conn)
-            with pytest.raises(refusal):
-                labels(conn, TENANT, URL, place_id=place_id, device_ids=device_ids)
 
 
 class TestCommand:

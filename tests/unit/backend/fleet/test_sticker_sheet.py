@@ -1,10 +1,11 @@
 """A sheet of stickers prints the same bytes, and every code on it can be read from the paper."""
 
 import pypdfium2
+import pytest
 import zxingcpp
 
 from backend.fleet import stickers
-from backend.fleet.sticker_sheet import PER_PAGE, Label, draw, link_of
+from backend.fleet.sticker_sheet import PER_PAGE, Label, draw, leads_nowhere, link_of
 
 
 def labels(count: int) -> list[Label]:
@@ -28,6 +29,22 @@ def decoded(pdf: bytes) -> list[list[str]]:
         picture = page.render(scale=150 / 72).to_pil().convert("L")
         found.append([each.text for each in zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)])
     return found
+
+
+class TestLeadsNowhere:
+    @pytest.mark.parametrize(
+        ("public_url", "nowhere"),
+        [
+            ("http://127.0.0.1:8000", True),
+            ("http://localhost", True),
+            ("http://[::1]:80", True),
+            ("", True),
+            ("https://tap.campus.example", False),
+            ("http://10.0.0.7:8000", False),
+        ],
+    )
+    def test_is_true_of_this_computer_only(self, public_url: str, nowhere: bool) -> None:
+        assert leads_nowhere(public_url) == nowhere
 
 
 class TestDraw:

@@ -71,9 +71,10 @@ def post(client: TestClient, page: str, action: str, **fields: Any) -> Response:
 
 @pytest.fixture
 def signed_in_as(app: FastAPI) -> SignedInAs:
-    """Return what makes a signed-in client."""
+    """Return what makes a signed-in client, of the school's application or of another over it."""
+    usual = app
 
-    def make(login: str, language: str = "zh") -> TestClient:
+    def make(login: str, language: str = "zh", app: FastAPI = usual) -> TestClient:
         client = TestClient(app, headers={"accept-language": language}, raise_server_exceptions=False)
         token = form_token(client.get("/login").text)
         answer = client.post(

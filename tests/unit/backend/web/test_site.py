@@ -19,6 +19,7 @@ STAFF_PAGES = (
     ("fac", "/facilities"),
     ("fac", "/facilities/devices"),
     ("fac", "/facilities/devices?q=nothing-like-it"),
+    ("fac", "/facilities/stickers"),
     ("desk", "/gate"),
     ("desk", "/gate/dev_door"),
     ("admin", "/admin/protections"),
