@@ -21,8 +21,10 @@ from gateway.devices.drivers import has_profile, outlet_on
 from gateway.devices.parts import PartRefused, composed_of
 from gateway.devices.ports import OutletPort
 from gateway.devices.registry import Registry
+from gateway.devices.water_outlet import WaterOutlet
 from gateway.kit import Clock, Trace, end_tasks, new_id, now_ms
 from gateway.modbus.bus import Bus
+from gateway.modbus.glances import Glance, Rounds
 from gateway.sessions.controller import RECORDS_PER_SESSION, OutletController
 from gateway.sessions.device import DeviceController, Surroundings
 from gateway.sessions.door import DoorController
@@ -45,6 +47,8 @@ STORE_FILE = "gateway.sqlite"
 INSTANCE = new_id("in")
 SHUTDOWN_CLOSE_S = 8.0
 SHUTDOWN_SEND_S = 2.0
+#: looks at the devices of a line begin so many times while its flags are read once
+TICKS = 8
 
 
 def key_path(state_dir: Path) -> Path:
@@ -88,6 +92,7 @@ class Gateway:
             free_bytes_min=config.journal_free_bytes_min,
         )
         self.buses = {line.line_id: Bus(line) for line in config.lines}
+        self._rounds = {line.line_id: Rounds(line.flags_period_ms / 1_000 / TICKS) for line in config.lines}
         self.registry = Registry([device.device_id for device in config.devices])
         self.client = MqttClient(
             Broker(
@@ -204,7 +209,7 @@ class Gateway:
             )
         except PartRefused as error:
             raise ConfigRefused(f"device {device.device_id}: {error}") from error
-        return OutletController(
+        controller = OutletController(
             device.device_id,
             outlet,
             around,
@@ -216,6 +221,9 @@ class Gateway:
             idle_period_s=max(each.idle_period_ms for each in on_lines) / 1000,
             is_slow=line.is_slow and has_profile(register_map),
         )
+        if isinstance(outlet, WaterOutlet):
+            controller.glance_with(Glance(bus, device.unit, self._rounds[device.line_id]), outlet)
+        return controller
 
     # -- running
 

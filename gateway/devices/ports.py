@@ -1,7 +1,7 @@
 """What the gateway needs of a device, in units, whoever built it. Fakes and real adapters pass the same tests."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.modbus.bus import Priority
 
@@ -71,6 +71,17 @@ class OutletStatus:
     def is_open(self) -> bool:
         """Whether water may run."""
         return self.state in ("ARMED", "DISPENSING", "PAUSED") or self.valve in ("OPEN", "OPENING")
+
+
+class Glimpse(NamedTuple):
+    """What moves in a snapshot of an outlet while water runs; `steady` is all the rest, to be compared as it is."""
+
+    steady: tuple[int, ...]
+    session_pulses: int
+    session_elapsed_s: int
+    flow_ml_per_min: int
+    temperature_decidegc: int | None
+    total_pulses: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

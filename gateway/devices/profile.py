@@ -1,7 +1,7 @@
 """What HWO-1 and ACR-1 share: identity, flags, event log, mailbox, clock, display and the command frame."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from gateway.devices.ports import (
@@ -18,6 +18,7 @@ from gateway.devices.ports import (
 from gateway.modbus.access import SNAPSHOT_TRIES, SnapshotTorn
 from gateway.modbus.bus import Bus, Declined, Priority
 from gateway.modbus.codec import CodecError, Value, crc16, decode_block, encode, encode_block, integer
+from gateway.modbus.glances import Sight, bits
 from hardware.points import Block, Point, RegisterMap
 
 RECORD_BYTES = 40
@@ -43,6 +44,8 @@ class ProfileDevice:
         self._token = secrets.randbelow(0xFFFF)
         self._blocks: dict[str, Block] = {block.id: block for block in register_map.blocks}
         self._flag_names = tuple(point.name for point in self._blocks["flags"].points)
+        #: the few sets of flags that a device ever shows
+        self._flags_known: dict[bytes, Flags] = {}
         self.deadman = str(register_map.caps.get("deadman", "none"))
 
     async def identify(self) -> Identity:
@@ -87,6 +90,20 @@ class ProfileDevice:
         bits = await self._bus.read_discrete(self._unit, block.address, block.words, Priority.FLAGS)
         return Flags(names=frozenset(name for name, bit in zip(self._flag_names, bits, strict=True) if bit))
 
+    def flags_in(self, data: bytes) -> Flags:
+        """Return the flags in the bytes of an answer."""
+        found = self._flags_known.get(data)
+        if found is None:
+            number = int.from_bytes(data, "little")
+            names = frozenset(name for at, name in enumerate(self._flag_names) if number >> at & 1)
+            found = self._flags_known[data] = Flags(names=names)
+        return found
+
+    def flags_sight(self, is_news: Callable[[bytes], bool]) -> Sight:
+        """Return the look that reads the flags."""
+        block = self._blocks["flags"]
+        return bits(self._unit, block.address, block.words, is_news)
+
     async def snapshot(self, priority: Priority) -> dict[str, Value]:
         """Return the status block, read until begin and end agree."""
         block = self._blocks["st"]
@@ -102,12 +119,12 @@ class ProfileDevice:
         number = int(value) if isinstance(value, int) else -1
         return self._map.enums[enum].get(number, f"#{number}")
 
-    def set_bits(self, bits: str, value: Value) -> frozenset[str]:
+    def set_bits(self, kind: str, value: Value) -> frozenset[str]:
         """Return the names of the bits that are set."""
         number = int(value) if isinstance(value, int) else 0
         if not number:
             return _NOTHING
-        return frozenset(name for bit, name in enumerate(self._map.bits[bits]) if number >> bit & 1)
+        return frozenset(name for bit, name in enumerate(self._map.bits[kind]) if number >> bit & 1)
 
     async def set_clock(self, now_ms: int) -> None:
         """Set the device's clock, seconds and milliseconds in one write."""

@@ -1,14 +1,15 @@
 """HWO-1 hot-water outlet controller (`hardware/register_maps/chw.hwo1.toml`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from gateway.devices.ports import CommandResult, Flags, LogRecord, Mail, Opening, OutletStatus
+from gateway.devices.ports import CommandResult, Flags, Glimpse, LogRecord, Mail, Opening, OutletStatus
 from gateway.devices.profile import ProfileDevice
 from gateway.modbus.access import SNAPSHOT_TRIES, SnapshotTorn
 from gateway.modbus.bus import Bus, Priority
 from gateway.modbus.codec import Value, integer, optional_integer
 from gateway.modbus.figures import Figures
+from gateway.modbus.glances import Sight, registers
 from hardware.points import RegisterMap
 
 #: what is read of the status block, with how many to the unit
@@ -30,6 +31,9 @@ _STATUS = {
     "valve_pos": 1,
     "snap_end": 1,
 }
+#: what moves while water runs, and what does not; the time a lease has left is news to nobody
+_MOVING = ("snap_seq", "sess_pulses", "sess_elapsed", "flow", "temp_out", "total_pulses", "snap_end")
+_STEADY = ("state", "close_reason", "faults", "session_id", "log_head", "mbx_seq", "boot_id", "valve_pos")
 
 
 class WaterOutlet(ProfileDevice):
@@ -39,6 +43,8 @@ class WaterOutlet(ProfileDevice):
         super().__init__(bus, unit, register_map, {"mbx": "in"})
         self._status = self._blocks["st"]
         self._figures = Figures(self._status, _STATUS)
+        self._moving = Figures(self._status, {name: _STATUS[name] for name in _MOVING})
+        self._steady = Figures(self._status, {name: _STATUS[name] for name in _STEADY})
         self._log_acked = 0
         #: the newest mail when nothing was pending; None until that has been seen
         self._mail_settled: int | None = None
@@ -50,9 +56,33 @@ class WaterOutlet(ProfileDevice):
             words = await self._bus.read_input(self._unit, self._status.address, self._status.words, priority)
             now = self._figures.read(words)
             if now["snap_seq"] == now["snap_end"]:
-                break
-        else:
-            raise SnapshotTorn(f"unit {self._unit}: no consistent snapshot in {SNAPSHOT_TRIES} tries")
+                return self._status_of(now)
+        raise SnapshotTorn(f"unit {self._unit}: no consistent snapshot in {SNAPSHOT_TRIES} tries")
+
+    def status_sight(self, is_news: Callable[[bytes], bool]) -> Sight:
+        """Return the look that reads the status."""
+        return registers(self._unit, self._status.address, self._status.words, is_news)
+
+    def status_in(self, data: bytes) -> OutletStatus | None:
+        """Return the snapshot in the bytes of an answer, None when it is torn."""
+        now = self._figures.read_bytes(data)
+        return self._status_of(now) if now["snap_seq"] == now["snap_end"] else None
+
+    def glimpse_in(self, data: bytes) -> Glimpse | None:
+        """Return what moves in a snapshot, None when it is torn: much less work than the whole of it."""
+        now = self._moving.read_bytes(data)
+        if now["snap_seq"] != now["snap_end"]:
+            return None
+        return Glimpse(
+            self._steady.raw(data),
+            now["sess_pulses"],
+            now["sess_elapsed"],
+            now.get("flow", 0),
+            now.get("temp_out"),
+            now["total_pulses"],
+        )
+
+    def _status_of(self, now: Mapping[str, int]) -> OutletStatus:
         return OutletStatus(
             state=self.label("state", now["state"]),
             close_reason=self.label("close_reason", now["close_reason"]),
@@ -70,7 +100,7 @@ class WaterOutlet(ProfileDevice):
             mail_sequence=now["mbx_seq"],
         )
 
-    def flags_of(self, status: OutletStatus) -> Flags | None:
+    def flags_of(self, status: OutletStatus) -> Flags:
         """Return the flags as a status tells them: the same, and one request less."""
         names = set()
         if status.valve != "CLOSED":

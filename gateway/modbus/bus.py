@@ -155,7 +155,15 @@ class Bus:
         """
         loop = self._loop or asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        self._desk.put(Request(unit, int(priority), call, answer, **more))
+        self.ask(Request(unit, int(priority), call, answer, **more))
+        return answer
+
+    def ask(self, request: Request) -> None:
+        """
+        Queue a request that says where its answer goes.
+
+        :raises NotTried: if nothing will be sent.
+        """
+        self._desk.put(request)
         if self._loop is not None:
             self._engine.wake()
-        return answer

@@ -54,13 +54,31 @@ class Figures:
         """
         if len(words) != self._block.words:
             raise CodecError(f"block {self._block.id} takes {self._block.words} registers, not {len(words)}")
-        raw = self._layout.unpack(self._words.pack(*words))
+        return self.read_bytes(self._words.pack(*words))
+
+    def read_bytes(self, data: bytes) -> dict[str, int]:
+        """
+        Return the figures by name, from the registers as they come over the wire.
+
+        :raises CodecError: if the bytes are not as many as the block has.
+        """
+        raw = self.raw(data)
         found = {name: raw[at] for name, at in self._plain}
         for name, at, multiplier, divisor, none in self._turned:
             value = raw[at]
             if value not in none:
                 found[name] = value * multiplier // divisor
         return found
+
+    def raw(self, data: bytes) -> tuple[int, ...]:
+        """
+        Return the figures as the registers have them, in the order of their addresses: enough to tell a change.
+
+        :raises CodecError: if the bytes are not as many as the block has.
+        """
+        if len(data) != self._layout.size:
+            raise CodecError(f"block {self._block.id} takes {self._layout.size} bytes, not {len(data)}")
+        return self._layout.unpack(data)
 
 
 def _is_plain(point: Point) -> bool:

@@ -115,7 +115,7 @@ class LibraryEngine:
                 self._desk.silent(request, "the line is being closed")
                 raise
             finally:
-                self._desk.sent(begun_at, asyncio.get_running_loop().time())
+                self._desk.sent(request, asyncio.get_running_loop().time() - begun_at)
 
     async def _exchange(self, request: Request) -> None:
         client = await self._connected()

@@ -34,6 +34,8 @@ class Priority(IntEnum):
     FLAGS = 6
     SLOW = 7
     LOOK = 8
+    #: flags that are read more often than they have to be, where the line has nothing else to do
+    SPARE = 9
 
 
 class BusError(Exception):
@@ -59,8 +61,13 @@ class Declined(BusError):
 class Answer(Protocol):
     """What comes back, whichever way the line is spoken to."""
 
-    registers: Sequence[int]
-    bits: Sequence[bool]
+    @property
+    def registers(self) -> Sequence[int]:
+        """The registers that were read."""
+
+    @property
+    def bits(self) -> Sequence[bool]:
+        """The bits that were read, and those that fill up the last byte."""
 
     @property
     def exception_code(self) -> int:
@@ -68,6 +75,19 @@ class Answer(Protocol):
 
     def isError(self) -> bool:
         """Return whether the unit answered with an exception."""
+
+
+class Waiting(Protocol):
+    """Whoever waits for an answer: a future, or what looks like one."""
+
+    def done(self) -> bool:
+        """Return whether the answer is not wanted any more."""
+
+    def set_result(self, answer: Any, /) -> None:
+        """Take the answer."""
+
+    def set_exception(self, error: BusError, /) -> None:
+        """Take that there is none."""
 
 
 #: Puts a question to a client of the library, or to what stands in for it: see `gateway.modbus.tcp`.
@@ -81,7 +101,7 @@ class Request:
     unit: int
     priority: int
     call: Call
-    answer: "asyncio.Future[Any]"
+    answer: Waiting
     tries: int = TRIES
     #: None is the line's own
     timeout_s: float | None = None
@@ -110,7 +130,7 @@ class Desk:
 
     line_id: str
     errors: int = 0
-    #: requests that went out, and for how long one was under way
+    #: requests that went out, and for how long one was under way that had to be
     requests: int = 0
     busy_s: float = 0.0
     units: dict[int, UnitRecord] = field(default_factory=dict)
@@ -133,7 +153,7 @@ class Desk:
 
         :raises NotTried: if the unit is resting, or too many wait.
         """
-        if Priority.CLOSE < request.priority < Priority.LOOK:
+        if request.priority not in (Priority.CLOSE, Priority.LOOK):
             self._check_backoff(request.unit)
         if len(self._waiting) >= QUEUE_MAX:
             raise NotTried(f"line {self.line_id} is overloaded")
@@ -209,10 +229,11 @@ class Desk:
         for record in self.units.values():
             record.failures = 0
 
-    def sent(self, begun_at: float, now: float) -> None:
-        """Count a request, and the time one was under way."""
+    def sent(self, request: Request, seconds: float) -> None:
+        """Count a request, and for how long one was under way; a line that fills its spare time is not busy for it."""
         self.requests += 1
-        self.busy_s += now - begun_at
+        if request.priority != Priority.SPARE:
+            self.busy_s += seconds
 
     def give_up(self) -> None:
         """Tell everybody who still waits that the line is being closed."""

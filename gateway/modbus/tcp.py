@@ -10,14 +10,12 @@ import logging
 import random
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pymodbus.pdu import ModbusPDU
-
 from gateway.config import Line
 from gateway.kit import end_tasks
+from gateway.modbus.frames import Questions, TcpAnswer
 from gateway.modbus.requests import Desk, NotTried, Request
 
 log = logging.getLogger(__name__)
@@ -29,105 +27,6 @@ CONNECT_S_MIN = 1.0
 SILENT_MAX = 8
 _HEADER = struct.Struct(">HHHB")
 _PDU_BYTES_MAX = 253
-_ONE = struct.Struct(">HH")
-#: function codes whose answer is a number of bytes and as many bytes, in bits and in words
-_BITS, _WORDS = frozenset({1, 2}), frozenset({3, 4, 23})
-_WORD_FORMATS = tuple(struct.Struct(f">{count}H") for count in range(127))
-
-
-class Questions:
-    """Takes the place of the library's client: each method returns the bytes that ask."""
-
-    @staticmethod
-    def read_input_registers(address: int, *, count: int, device_id: int) -> bytes:
-        """Return function code 4."""
-        return b"\4" + _ONE.pack(address, count)
-
-    @staticmethod
-    def read_holding_registers(address: int, *, count: int, device_id: int) -> bytes:
-        """Return function code 3."""
-        return b"\3" + _ONE.pack(address, count)
-
-    @staticmethod
-    def read_discrete_inputs(address: int, *, count: int, device_id: int) -> bytes:
-        """Return function code 2."""
-        return b"\2" + _ONE.pack(address, count)
-
-    @staticmethod
-    def read_coils(address: int, *, count: int, device_id: int) -> bytes:
-        """Return function code 1."""
-        return b"\1" + _ONE.pack(address, count)
-
-    @staticmethod
-    def write_coil(address: int, value: bool, *, device_id: int) -> bytes:
-        """Return function code 5."""
-        return b"\5" + _ONE.pack(address, 0xFF00 if value else 0)
-
-    @staticmethod
-    def write_register(address: int, value: int, *, device_id: int) -> bytes:
-        """Return function code 6."""
-        return b"\6" + _ONE.pack(address, value)
-
-    @staticmethod
-    def write_coils(address: int, values: Sequence[bool], *, device_id: int) -> bytes:
-        """Return function code 15."""
-        packed = sum(1 << at for at, value in enumerate(values) if value).to_bytes(-(-len(values) // 8), "little")
-        return b"\x0f" + _ONE.pack(address, len(values)) + bytes((len(packed),)) + packed
-
-    @staticmethod
-    def write_registers(address: int, values: Sequence[int], *, device_id: int) -> bytes:
-        """Return function code 16."""
-        return b"\x10" + struct.pack(f">HHB{len(values)}H", address, len(values), 2 * len(values), *values)
-
-    @staticmethod
-    def mask_write_register(*, address: int, and_mask: int, or_mask: int, device_id: int) -> bytes:
-        """Return function code 22."""
-        return b"\x16" + struct.pack(">HHH", address, and_mask, or_mask)
-
-    @staticmethod
-    def readwrite_registers(
-        *, read_address: int, read_count: int, write_address: int, values: Sequence[int], device_id: int
-    ) -> bytes:
-        """Return function code 23."""
-        head = (read_address, read_count, write_address, len(values), 2 * len(values))
-        return b"\x17" + struct.pack(f">HHHHB{len(values)}H", *head, *values)
-
-    @staticmethod
-    def execute(no_response_expected: bool, request: ModbusPDU) -> bytes:
-        """Return a request that was made as an object."""
-        return bytes((request.function_code,)) + request.encode()
-
-
-class TcpAnswer:
-    """An answer, taken apart."""
-
-    __slots__ = ("bits", "body", "exception_code", "registers")
-
-    def __init__(self, pdu: bytes) -> None:
-        """:raises ValueError: if the bytes are no answer."""
-        function = pdu[0]
-        self.body = pdu[1:]
-        self.exception_code = 0
-        self.registers: Sequence[int] = ()
-        self.bits: Sequence[bool] = ()
-        if function & 0x80:
-            if len(pdu) != 2:
-                raise ValueError("an exception has one byte")
-            self.exception_code = pdu[1]
-        elif function in _WORDS:
-            count, odd = divmod(pdu[1], 2)
-            if odd or len(pdu) != 2 + 2 * count:
-                raise ValueError("another length than it says")
-            self.registers = _WORD_FORMATS[count].unpack_from(pdu, 2)
-        elif function in _BITS:
-            if len(pdu) != 2 + pdu[1]:
-                raise ValueError("another length than it says")
-            packed = int.from_bytes(pdu[2:], "little")
-            self.bits = [bool(packed >> at & 1) for at in range(8 * pdu[1])]
-
-    def isError(self) -> bool:
-        """Return whether the unit answered with an exception."""
-        return self.exception_code != 0
 
 
 class _Link(asyncio.Protocol):
@@ -313,9 +212,8 @@ class TcpEngine:
         self._desk.release(unit)
         if flight.is_garbled:
             self._desk.garbled(flight.request, 1)
-        self._desk.requests += 1
-        if not self._flights:
-            self._desk.busy_s += self._loop.time() - self._busy_since
+        # with several under way the line is busy from the first that goes out to the last that comes back
+        self._desk.sent(flight.request, 0.0 if self._flights else self._loop.time() - self._busy_since)
 
     def _arm(self, when: float) -> None:
         if self._timer is not None:

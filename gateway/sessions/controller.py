@@ -20,10 +20,10 @@ from gateway.kit import new_id, new_u32
 from gateway.modbus.bus import BusError, NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
 from gateway.sessions.device import known_faults
+from gateway.sessions.glancing import GlancingOutlet
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason
 from gateway.sessions.saying import opening_of
-from gateway.sessions.watch import OutletWatch
 from gateway.uplink.state import SessionMemory
 from gateway.uplink.store import NoRoom, Transaction
 from gateway.uplink.verification import Order
@@ -46,7 +46,7 @@ _REFUSALS = {
 }
 
 
-class OutletController(OutletWatch):
+class OutletController(GlancingOutlet):
     """Runs one hot-water outlet."""
 
     async def obey(self, order: Order) -> None:

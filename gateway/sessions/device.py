@@ -60,6 +60,11 @@ def known_faults(names: frozenset[str]) -> frozenset[FaultCode]:
     return frozenset(FaultCode[name] for name in names if name in codes)
 
 
+def _wake(sleep: "asyncio.Future[None]") -> None:
+    if not sleep.done():
+        sleep.set_result(None)
+
+
 class DeviceController(OrderBook):
     """Runs one device. Subclasses say what a cycle looks at and how an order is obeyed."""
 
@@ -73,7 +78,9 @@ class DeviceController(OrderBook):
         self.last_identity: Identity | None = None
         self._period_s = period_s
         self._lock = asyncio.Lock()
-        self._nudge = asyncio.Event()
+        #: done when the next cycle must not wait any longer; None while a cycle runs
+        self._sleep: asyncio.Future[None] | None = None
+        self._nudged = False
         self._failures = 0
         self._device_faults: frozenset[FaultCode] = known_faults(frozenset(f.upper() for f in memory.faults)) - {
             FaultCode.DEVICE_SILENT,
@@ -165,6 +172,8 @@ class DeviceController(OrderBook):
         while True:
             try:
                 await self.cycle()
+                await self.rest()
+                continue
             except DeviceMismatch as error:
                 fault = FaultCode.DEVICE_UNKNOWN if error.unknown else FaultCode.DEVICE_MISMATCH
                 self._in.registry.set_state(self.device_id, "mismatch", str(error))
@@ -243,15 +252,39 @@ class DeviceController(OrderBook):
         self._in.registry.set_state(self.device_id, "online", evidence)
         await self.set_faults(self._device_faults, "")
 
+    async def rest(self) -> None:
+        """
+        Return when a cycle is due again.
+
+        :raises BusError: if a look that was made meanwhile failed.
+        """
+        await self._wait(self.period_s())
+
     async def _wait(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._nudge.wait()
-        self._nudge.clear()
+        """Sleep, or until the next nudge; not at all after one."""
+        loop = asyncio.get_running_loop()
+        sleep = loop.create_future()
+        timer = loop.call_later(seconds, _wake, sleep)
+        try:
+            await self._sleep_until(sleep)
+        finally:
+            timer.cancel()
+
+    async def _sleep_until(self, sleep: "asyncio.Future[None]") -> None:
+        """Wait for a future that a nudge completes as well."""
+        if self._nudged:
+            _wake(sleep)
+        self._sleep = sleep
+        try:
+            await sleep
+        finally:
+            self._sleep, self._nudged = None, False
 
     def nudge(self) -> None:
         """Have the next cycle begin at once."""
-        self._nudge.set()
+        self._nudged = True
+        if self._sleep is not None:
+            _wake(self._sleep)
 
     # -- health and faults
 

@@ -3,7 +3,7 @@
 import zlib
 
 from gateway.contract.messages import MeterSampled
-from gateway.devices.ports import Opening, OutletStatus
+from gateway.devices.ports import Glimpse, Opening, OutletStatus
 from gateway.uplink.state import SessionMemory
 
 
@@ -21,7 +21,7 @@ def opening_of(session: SessionMemory, *, not_after_s: int) -> Opening:
     )
 
 
-def sample_of(session: SessionMemory, status: OutletStatus, *, at_ms: int, is_paused: bool) -> MeterSampled:
+def sample_of(session: SessionMemory, status: OutletStatus | Glimpse, *, at_ms: int, is_paused: bool) -> MeterSampled:
     """Return one look at an open outlet, for telemetry."""
     return MeterSampled(
         device=session.device_id,

@@ -14,7 +14,7 @@ import msgspec
 from gateway.contract.events import MeterRead, StopReason
 from gateway.contract.faults import FaultCode
 from gateway.contract.units import volume_ml
-from gateway.devices.ports import Flags, OutletPort, OutletStatus
+from gateway.devices.ports import Flags, Glimpse, OutletPort, OutletStatus
 from gateway.kit import new_id
 from gateway.modbus.bus import Priority
 from gateway.sessions.cutoff import cutoff, grant_lives, renewal_due
@@ -173,7 +173,10 @@ class OutletWatch(DeviceController):
         return any(session.state == State.CLOSING for session in self.sessions.values())
 
     async def _read_status(self, priority: Priority) -> OutletStatus:
-        self._status = status = await self._outlet.status(priority)
+        return await self._take_in(await self._outlet.status(priority))
+
+    async def _take_in(self, status: OutletStatus) -> OutletStatus:
+        self._status = status
         self._looked_at = self._now()
         health = self._in.registry.device(self.device_id)
         health.register_pulses, health.temperature_decidegc = status.total_pulses, status.temperature_decidegc
@@ -268,7 +271,7 @@ class OutletWatch(DeviceController):
         self.sessions[session.session_u32] = session
         return session
 
-    def _sample(self, session: SessionMemory, status: OutletStatus) -> None:
+    def _sample(self, session: SessionMemory, status: OutletStatus | Glimpse) -> None:
         if self._now() - self._sampled_at < SAMPLE_PERIOD_S:
             return
         self._sampled_at = self._now()

@@ -1,10 +1,13 @@
 """The adapters against the simulated devices' own registers, without a network between them."""
 
 import asyncio
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firmware_sim.access_reader import AccessReader as SimulatedReader
 from firmware_sim.device import Device, Identity
@@ -14,7 +17,7 @@ from firmware_sim.registers import BusRefusal
 from firmware_sim.water_outlet import WaterOutlet as SimulatedOutlet
 from gateway.config import Line
 from gateway.devices.access_reader import AccessReader
-from gateway.devices.ports import CannotSay, DeviceMismatch, Opening
+from gateway.devices.ports import CannotSay, DeviceMismatch, Glimpse, Opening
 from gateway.devices.water_outlet import WaterOutlet
 from gateway.modbus.access import SNAPSHOT_TRIES, SnapshotTorn
 from gateway.modbus.bus import Bus, Declined, Priority
@@ -237,3 +240,52 @@ class TestCommands:
             assert (status.grant_u32 == 5) is answer.accepted
 
         asyncio.run(work())
+
+
+class TestGlimpses:
+    @given(st.lists(st.integers(0, 0xFFFF), min_size=28, max_size=28), st.booleans())
+    def test_say_what_the_whole_status_says(self, words: list[int], torn: bool) -> None:
+        block = load("chw.hwo1").block("st")
+        words[block.point("snap_end").address - block.address] = words[0] ^ torn
+        data = struct.pack(">28H", *words)
+        outlet = WaterOutlet(DirectBus(simulated(SimulatedOutlet, "chw.hwo1")), 1, load("chw.hwo1"))
+
+        status, glimpse = outlet.status_in(data), outlet.glimpse_in(data)
+
+        if torn:
+            assert (status, glimpse) == (None, None)
+            return
+        assert status is not None
+        assert glimpse is not None
+        names = set(Glimpse._fields) - {"steady"}
+        assert {name: getattr(glimpse, name) for name in names} == {name: getattr(status, name) for name in names}
+
+    @given(st.integers(0, 2**28 - 1), st.sets(st.integers(0, 27)))
+    def test_are_steady_as_long_as_only_water_runs(self, seed: int, changed: set[int]) -> None:
+        block = load("chw.hwo1").block("st")
+        told = {"state", "close_reason", "faults", "session_id", "log_head", "mbx_seq", "boot_id", "valve_pos"}
+        places = {point.address - block.address + at: point.name for point in block.points for at in range(point.words)}
+        before = [seed >> at & 1 for at in range(28)]
+        after = [word ^ (at in changed) for at, word in enumerate(before)]
+        for words in (before, after):
+            words[block.point("snap_end").address - block.address] = words[0]
+        outlet = WaterOutlet(DirectBus(simulated(SimulatedOutlet, "chw.hwo1")), 1, load("chw.hwo1"))
+
+        seen = [outlet.glimpse_in(struct.pack(">28H", *words)) for words in (before, after)]
+
+        assert seen[0] is not None
+        assert seen[1] is not None
+        is_told = any(places.get(at) in told for at in changed)
+        assert (seen[0].steady != seen[1].steady) == is_told
+
+
+class TestFlagsIn:
+    @given(st.integers(0, 0xFFFF))
+    def test_are_the_flags_of_a_whole_read(self, number: int) -> None:
+        class FlagsBus(DirectBus):
+            async def read_discrete(self, unit: int, address: int, count: int, priority: Priority) -> list[int]:
+                return [number >> at & 1 for at in range(count)]
+
+        outlet = WaterOutlet(FlagsBus(simulated(SimulatedOutlet, "chw.hwo1")), 1, load("chw.hwo1"))
+
+        assert outlet.flags_in(number.to_bytes(2, "little")) == asyncio.run(outlet.flags())

@@ -1,3 +1,4 @@
+import struct
 from fractions import Fraction
 
 import pytest
@@ -24,6 +25,28 @@ class TestFigures:
             if values[name] is not None
         }
         assert found == expected
+
+    @given(st.lists(st.integers(0, 0xFFFF), min_size=28, max_size=28))
+    def test_are_the_same_from_bytes(self, words: list[int]) -> None:
+        figures, data = Figures(STATUS, WANTED), struct.pack(">28H", *words)
+
+        assert figures.read_bytes(data) == figures.read(words)
+
+    @given(st.lists(st.integers(0, 0xFFFF), min_size=28, max_size=28), st.integers(0, 27), st.integers(1, 0xFFFF))
+    def test_tell_any_change_by_what_is_raw(self, words: list[int], at: int, change: int) -> None:
+        figures = Figures(STATUS, WANTED)
+        address = STATUS.address + at
+        points = [STATUS.point(name) for name in WANTED]
+        is_wanted = any(point.address <= address < point.address + point.words for point in points)
+        before = figures.raw(struct.pack(">28H", *words))
+        words[at] ^= change
+
+        assert (figures.raw(struct.pack(">28H", *words)) != before) == is_wanted
+
+    @pytest.mark.parametrize("size", [0, 55, 57])
+    def test_need_the_bytes_of_the_whole_block(self, size: int) -> None:
+        with pytest.raises(CodecError, match="takes 56 bytes"):
+            Figures(STATUS, WANTED).raw(bytes(size))
 
     def test_leave_out_what_the_device_has_no_value_for(self) -> None:
         words = [0] * 28

@@ -1,9 +1,11 @@
 import asyncio
 from collections.abc import Callable
 from itertools import permutations, product
+from typing import Any
 
 import pytest
 
+from gateway.modbus.frames import TcpAnswer
 from gateway.modbus.requests import (
     FAILURES_BEFORE_BACKOFF,
     QUEUE_MAX,
@@ -14,9 +16,8 @@ from gateway.modbus.requests import (
     Priority,
     Request,
 )
-from gateway.modbus.tcp import TcpAnswer
 
-ORDER = ["CLOSE", "OPEN", "EXTEND", "MAILBOX", "HOT", "LOG", "FLAGS", "SLOW", "LOOK"]
+ORDER = ["CLOSE", "OPEN", "EXTEND", "MAILBOX", "HOT", "LOG", "FLAGS", "SLOW", "LOOK", "SPARE"]
 
 
 def at_a_desk(work: Callable[[Desk, asyncio.AbstractEventLoop], None]) -> None:
@@ -30,8 +31,13 @@ def asked(loop: asyncio.AbstractEventLoop, priority: Priority, unit: int = 1) ->
     return Request(unit, int(priority), lambda client: None, loop.create_future())
 
 
+def waiting(request: Request) -> "asyncio.Future[Any]":
+    assert isinstance(request.answer, asyncio.Future)
+    return request.answer
+
+
 def fail_quietly(request: Request) -> BaseException | None:
-    return request.answer.exception()
+    return waiting(request).exception()
 
 
 class TestPriority:
@@ -70,7 +76,7 @@ class TestTake:
             gone = asked(loop, Priority.CLOSE)
             desk.put(gone)
             desk.put(asked(loop, Priority.SLOW, unit=2))
-            gone.answer.cancel()
+            waiting(gone).cancel()
 
             taken = desk.take()
 
@@ -146,7 +152,7 @@ class TestAnswered:
 
             desk.answered(request, TcpAnswer(b"\x04\x04\x00\x01\x00\x02"))
 
-            assert list(request.answer.result().registers) == [1, 2]
+            assert list(waiting(request).result().registers) == [1, 2]
             assert desk.record(1).failures == 0
 
         at_a_desk(work)
@@ -171,6 +177,26 @@ class TestAnswered:
 
             assert isinstance(fail_quietly(request), NoAnswer)
             assert desk.record(1).failures == 1
+
+        at_a_desk(work)
+
+
+class TestSent:
+    @pytest.mark.parametrize("priority", [p for p in Priority if p != Priority.SPARE])
+    def test_counts_the_time_it_took(self, priority: Priority) -> None:
+        def work(desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+            desk.sent(asked(loop, priority), 0.25)
+            desk.sent(asked(loop, priority), 0.5)
+
+            assert (desk.requests, desk.busy_s) == (2, 0.75)
+
+        at_a_desk(work)
+
+    def test_spare_time_that_is_used_is_no_load(self) -> None:
+        def work(desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+            desk.sent(asked(loop, Priority.SPARE), 0.25)
+
+            assert (desk.requests, desk.busy_s) == (1, 0.0)
 
         at_a_desk(work)
 

@@ -22,7 +22,8 @@ from pymodbus.pdu.register_message import (
 from gateway.config import Line
 from gateway.modbus import functions
 from gateway.modbus.bus import Bus, NoAnswer, NotTried, Priority
-from gateway.modbus.tcp import SILENT_MAX, Questions, TcpAnswer
+from gateway.modbus.frames import Questions, TcpAnswer
+from gateway.modbus.tcp import SILENT_MAX
 from tests.patience import PATIENCE_S
 
 Frame = tuple[int, int, bytes]

@@ -127,7 +127,7 @@ class TestExpiry:
             await bench.controller.obey(bench.order(opening("ws_1")))
             await bench.controller.obey(bench.order(CloseValve(water_session_id="ws_1")))
             second = asyncio.create_task(bench.controller.obey(bench.order(opening("ws_2"))))
-            while not bench.controller._nudge.is_set():
+            while not bench.controller._nudged:
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
             bench.now_ms += 20_000
