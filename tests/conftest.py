@@ -1,21 +1,19 @@
 """Real databases for tests: each test that asks for `database` runs on SQLite and on PostgreSQL."""
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine
 
 from backend.bootstrap.tables import load_tables
 from backend.cardholders import rules as cardholder_rules
 from backend.db import Database, open_database
-from tests.postgres import PostgresServer, StandingDatabase
+from tests.standing import PostgresServer, StandingDatabase, StandingFile
 
 # Programs that tests start are compiled once and not at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -110,23 +108,19 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def standing_file(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandingFile]:
+    """Yield the SQLite database of all tests of this process that ask for `database`, one after another."""
+    standing = StandingFile(tmp_path_factory.mktemp("standing") / "campustap.db", sqlite_template)
+    yield standing
+    standing.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """Yield a fresh database with all tables; the test runs once per kind."""
-    if request.param == "postgresql":
-        standing: StandingDatabase = request.getfixturevalue("standing_database")
-        opened = open_database(standing.url)
-        yield opened
-        opened.engine.dispose()
-        standing.wash()
-    else:
-        file = tmp_path / "campustap.db"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
-        opened = open_database(f"sqlite:///{file}")
-        event.listen(opened.engine, "connect", _never_sync)
-        yield opened
-        opened.engine.dispose()
-
-
-def _never_sync(dbapi_connection: Any, _record: Any) -> None:
-    dbapi_connection.execute("PRAGMA synchronous=OFF")
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Yield a database with all tables and no rows; the test runs once per kind."""
+    kind = "standing_file" if request.param == "sqlite" else "standing_database"
+    standing: StandingFile | StandingDatabase = request.getfixturevalue(kind)
+    # listeners that a test adds stay with it; statements that were compiled once serve all
+    yield Database(standing.engine.execution_options())
+    standing.wash()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.journeys.conftest import run_school
 from tests.e2e.journeys.school import School, eventually
-from tests.postgres import PostgresServer
+from tests.standing import PostgresServer
 
 _GATE = "dev_library_1"
 

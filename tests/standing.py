@@ -1,11 +1,16 @@
-"""A PostgreSQL server for tests: databases copied from a template, and one that is emptied instead of made anew."""
+"""Databases that stand from test to test and are emptied in between, and the PostgreSQL server of the tests."""
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
+
+from backend.db import open_database
 
 _numbers = itertools.count()
 _HANGING_UP_MS = 60_000
@@ -74,9 +79,11 @@ class StandingDatabase:
 
     def _open(self) -> None:
         self._name = self._server.make(self._template)
-        self.url = self._server.address_of(self._name)
-        self._engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
-        self._conn = self._engine.connect()
+        url = self._server.address_of(self._name)
+        #: what tests use
+        self.engine = open_database(url).engine
+        self._own = create_engine(url, isolation_level="AUTOCOMMIT")
+        self._conn = self._own.connect()
         self._made = {(name, kind) for name, kind, _ in self._relations()}
 
     def _relations(self) -> list[tuple[str, str, bool]]:
@@ -84,6 +91,7 @@ class StandingDatabase:
 
     def wash(self) -> None:
         """Cut everybody off and empty every table."""
+        self.engine.dispose()
         self._conn.exec_driver_sql(_HANG_UP, {"ms": _HANGING_UP_MS})
         found = self._relations()
         if {(name, kind) for name, kind, _ in found} != self._made:
@@ -96,6 +104,36 @@ class StandingDatabase:
 
     def close(self) -> None:
         """Drop it."""
+        self.engine.dispose()
         self._conn.close()
-        self._engine.dispose()
+        self._own.dispose()
         self._server.drop(self._name)
+
+
+class StandingFile:
+    """A SQLite file with all tables and no rows, which is laid anew after each test under the same name."""
+
+    def __init__(self, file: Path, template: Path) -> None:
+        self._file, self._template = file, template
+        #: what tests use
+        self.engine = open_database(f"sqlite:///{file}").engine
+        event.listen(self.engine, "connect", _never_sync)
+        self._lay()
+
+    def _lay(self) -> None:
+        for left in self._file.parent.glob(f"{self._file.name}*"):
+            left.unlink()
+        shutil.copyfile(self._template, self._file)
+
+    def wash(self) -> None:
+        """Hang up and lay the file anew."""
+        self.engine.dispose()
+        self._lay()
+
+    def close(self) -> None:
+        """Hang up."""
+        self.engine.dispose()
+
+
+def _never_sync(dbapi_connection: Any, _record: Any) -> None:
+    dbapi_connection.execute("PRAGMA synchronous=OFF")
