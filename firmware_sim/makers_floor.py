@@ -19,6 +19,8 @@ COUNTER = "wirenboard.wbmcm8"
 WITHOUT_VALVE = ("diehl.sharky775", "suto.s401", "technotrade.vrd485", "tuf.tuf2000f")
 UNMANAGED = "sontex.supercal531"
 _K_FACTOR, _K_FACTOR_TEXT = 450_000, "450"
+#: a meter that shows a volume gives a pulse a milliliter
+_ML_PER_M3 = 1_000_000
 
 
 def add_to(plan: dict[str, Any], *, building: int) -> None:
@@ -35,7 +37,7 @@ def add_to(plan: dict[str, Any], *, building: int) -> None:
         device: dict[str, Any] = {
             "device_id": device_id, "gateway_id": gateway, "line_id": line, "unit": _UNIT + number, "kind": "outlet",
             "map_id": map_id, "place_id": place_id, "name": name, "name_en": name_en, "scenario": "hot_water",
-            "k_factor_pulses_per_m3": 0, "floor": 3, "opens": map_id not in WITHOUT_VALVE,
+            "k_factor_pulses_per_m3": _ML_PER_M3, "floor": 3, "opens": map_id not in WITHOUT_VALVE,
         }  # fmt: skip
         if map_id not in WITHOUT_VALVE:
             valves.append(device_id)

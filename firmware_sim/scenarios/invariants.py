@@ -146,7 +146,8 @@ def every_pulse_explained(seen: Evidence) -> list[str]:
         if "total_pulses" in each and each["total_pulses"] != used[each["device"]]:
             found.append(f"{each['device']}: {used[each['device']]} pulses explained of {each['total_pulses']}")
     readable = {each["device"] for each in seen.devices if "total_pulses" in each}
-    missing = [device for device, factor in factors.items() if factor and device not in readable]
+    billing = [raw["device_id"] for raw in seen.plan["devices"] if raw.get("opens", True)]
+    missing = [device for device in billing if factors[device] and device not in readable]
     return found + [f"{device}: nobody can read its register" for device in missing]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from firmware_sim.plan import build_plan, gateway_ids
-from firmware_sim.scenarios.coming import comings
+from firmware_sim.scenarios.coming import by_chance, cheated_at, comings
 from firmware_sim.scenarios.model import Scenario
 from firmware_sim.scenarios.reading import load
 
@@ -57,3 +57,38 @@ class TestComings:
         assert not cheaters & crowd
         assert not mates & (crowd | cheaters)
         assert mates
+
+    def test_let_some_pause_for_as_much_shorter_as_their_shower_is(self) -> None:
+        scenario = load("dorm-block")
+        coming = comings(scenario, plan(scenario), 7)
+        pausing = [each.visit for each in coming if each.visit.pauses_s]
+
+        assert 0.15 * len(coming) < len(pausing) < 0.6 * len(coming)
+        assert all(sum(visit.pauses_s) < visit.duration_s for visit in pausing)
+
+    def test_pay_by_somebody_else_more_often_where_wallets_are_rare(self) -> None:
+        scenario = load("provider-outage")
+        methods = Counter(each.visit.method for each in comings(scenario, plan(scenario), 7))
+
+        assert methods["wallet"] < 0.6 * methods.total()
+
+
+class TestByChance:
+    def test_cuts_the_power_of_a_day_now_and_then(self) -> None:
+        scenario = load("campus-day")
+        assert scenario.day is not None
+
+        faults = [fault for seed in range(20) for fault in by_chance(scenario, seed)]
+
+        assert 5 <= len(faults) <= 60
+        assert {fault.name for fault in faults} == {"power_cut"}
+        assert all(0 <= fault.at_s <= scenario.day.lasts_s for fault in faults)
+        assert by_chance(load("one-tap"), 1) == []
+
+
+class TestCheatedAt:
+    def test_is_where_nothing_opens_or_at_an_outlet_of_our_own(self) -> None:
+        there = plan(load("makers-floor"))
+
+        assert cheated_at(there, "meter_only") == ["dev_b1_903", "dev_b1_904", "dev_b1_905", "dev_b1_906"]
+        assert cheated_at(there, "double_start") == ["dev_b1_101", "dev_b1_102", "dev_b1_103"]
