@@ -31,7 +31,22 @@ class TestRelativeError:
 
         assert np.abs(errors(old, Q3_LPM)).max() <= MPE_IN_SERVICE_FACTOR * MPE_HIGH
         assert np.abs(errors(old, Q1_LPM)).max() <= MPE_IN_SERVICE_FACTOR * MPE_LOW
-        assert np.abs(errors(old, Q3_LPM) - errors(meters(), Q3_LPM)).mean() == pytest.approx(0.012, rel=0.01)
+        for flow_lpm in (Q1_LPM, Q3_LPM):
+            drift = errors(old, flow_lpm) - errors(meters(), flow_lpm)
+            assert np.abs(drift).mean() == pytest.approx(0.012, rel=0.01)
+            assert (drift > 0).mean() == pytest.approx(0.5, abs=0.05)  # wear goes either way
+        assert meter.Meters(seed=5, k_factors_pulses_per_m3=np.full(COUNT, 450_000)).error_low.tolist() == (
+            meters().error_low.tolist()
+        )
+
+    def test_is_as_different_from_meter_to_meter_as_a_batch_is(self) -> None:
+        many = meters(count=20_000)
+
+        assert many.error_low.mean() == pytest.approx(-0.01, abs=0.001)
+        assert many.error_low.std() == pytest.approx(0.015, rel=0.05)
+        assert many.error_high.mean() == pytest.approx(0.0, abs=0.0005)
+        assert many.error_high.std() == pytest.approx(0.007, rel=0.05)
+        assert many.error_low.min() == -MPE_LOW
 
     def test_stands_still_below_half_of_q1_and_comes_up_without_a_jump(self) -> None:
         flows = np.linspace(0.0, 2.0, 4_001)
@@ -66,6 +81,36 @@ class TestMeters:
         assert np.all(np.abs(coarse - exact) <= 1)
         assert fine.dtype == np.int64
 
+    @pytest.mark.parametrize("flow_lpm", [0.0, 0.2, 0.3, Q1_LPM, 0.6, Q2_LPM, 1.5])
+    def test_count_what_the_error_curve_says_at_small_flows_too(self, flow_lpm: float) -> None:
+        few = meters(count=9, years=2.0)
+        which, dead = np.array([1, 4, 8]), np.zeros(3, dtype=bool)
+        flow = np.full(3, flow_lpm)
+
+        counted = sum(few.count(which, flow_lpm=flow, liters=flow / 60, dead=dead) for _ in range(3_600))
+
+        error = meter.relative_error(flow, few.error_low[which], few.error_high[which])
+        assert counted == pytest.approx(flow * 60 * 450 * (1 + error), abs=1)
+
+    def test_count_a_bounce_once_more_and_a_miss_once_less(self) -> None:
+        few = meters(count=4)
+        which, dead = np.arange(4), np.zeros(4, dtype=bool)
+        flow, liters = np.full(4, 8.5), np.full(4, 0.0225)  # ten pulses and a bit
+        clean = meters(count=4).count(which, flow_lpm=flow, liters=liters, dead=dead)
+        few._bounces_at[1], few._misses_at[2] = 10, 10
+        few._bounces_at[3] = few._misses_at[3] = 1
+        few._slips_at[:] = np.minimum(few._bounces_at, few._misses_at)
+
+        assert (few.count(which, flow_lpm=flow, liters=liters, dead=dead) - clean).tolist() == [0, 1, -1, 0]
+        assert few._slips.tolist() == [0, 1, 1, 1]
+        later = few._bounces_at[1], few._misses_at[2]
+        assert min(later) > 10_000
+        assert few._slips_at[1:].tolist() == np.minimum(few._bounces_at, few._misses_at)[1:].tolist()
+        # each slip draws anew: not the same wait again and again
+        few._bounces_at[1] = few._slips_at[1] = 11
+        few.count(which, flow_lpm=flow, liters=liters, dead=dead)
+        assert few._bounces_at[1] != later[0]
+
     def test_never_count_less_than_nothing(self) -> None:
         few = meters(count=4)
         which, dead = np.arange(4), np.zeros(4, dtype=bool)
@@ -94,3 +139,4 @@ class TestMeters:
         one = meters(count=1)
 
         assert one.count_reverse(np.array([0]), np.array([0.1])).tolist() == [45]
+        assert sum(one.count_reverse(np.array([0]), np.array([0.001])) for _ in range(1_001)).tolist() == [450]

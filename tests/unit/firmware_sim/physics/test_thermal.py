@@ -24,7 +24,13 @@ class TestMixing:
         assert thermal.mixed_degc(share, np.array([55.0]), 15.0, np.array([0.8]))[0] > 42.0
 
     def test_takes_all_hot_water_there_is_when_that_is_too_cold(self) -> None:
-        assert thermal.hot_share(40.0, np.array([38.0]), 15.0)[0] == 1.0
+        assert thermal.hot_share(40.0, np.array([38.0, 15.0, 14.0]), 15.0).tolist() == [1.0, 1.0, 1.0]
+
+    def test_takes_none_when_the_cold_water_is_warm_enough(self) -> None:
+        assert thermal.hot_share(20.0, np.array([55.0]), 25.0)[0] == 0.0
+
+    def test_is_cold_water_when_nothing_comes_from_the_hot_side(self) -> None:
+        assert thermal.mixed_degc(np.array([0.0]), np.array([55.0]), 15.0, np.array([0.0]))[0] == 15.0
 
 
 class TestCoefficient:
@@ -62,3 +68,34 @@ class TestTanks:
 
         assert tanks.drawn_kj[0] / 3_600 == pytest.approx(809, rel=0.05)
         assert coldest > 45.0
+
+    def test_are_four_cubic_meters_and_forty_five_kilowatts_for_four_hundred_beds(self) -> None:
+        tanks = thermal.Tanks(np.array([400.0, 40.0]), ambient_degc=20.0)
+        tanks.degc[:] = 40.0
+        tanks.step(10.0, hot_l=np.zeros(2), cold=12.0)
+
+        # nobody builds a plant for less than a hundred beds
+        assert tanks.capacity_kj_per_k == pytest.approx([4_000 * 4.18, 1_000 * 4.18])
+        assert tanks.electricity_kj == pytest.approx([450.0, 112.5])
+        tanks.step(10.0, hot_l=np.zeros(2), cold=12.0)
+        assert tanks.electricity_kj == pytest.approx([900.0, 225.0])
+
+    def test_lose_ten_watts_a_kelvin_to_the_room(self) -> None:
+        tanks = thermal.Tanks(np.array([400.0]), ambient_degc=20.0)
+        tanks.step(100.0, hot_l=np.zeros(1), cold=12.0)
+
+        assert tanks.lost_kj[0] == pytest.approx(0.010 * (55 - 20) * 100)
+        assert tanks.degc[0] == pytest.approx(55 - 35 / (4_000 * 4.18))
+
+    @pytest.mark.parametrize(
+        ("degc", "was_heating", "heats"),
+        [(52.0, False, False), (51.9, False, True), (57.9, True, True), (58.0, True, False), (55.0, False, False)],
+    )
+    def test_heat_from_below_fifty_two_up_to_fifty_eight(self, degc: float, was_heating: bool, heats: bool) -> None:
+        tanks = thermal.Tanks(np.array([400.0]), ambient_degc=20.0)
+        tanks.degc[:], tanks.heating[:] = degc, was_heating
+
+        tanks.step(1.0, hot_l=np.zeros(1), cold=12.0)
+
+        assert bool(tanks.heating[0]) == heats
+        assert bool(tanks.heat_in_kj[0] > 0) == heats
