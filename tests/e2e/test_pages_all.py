@@ -16,10 +16,11 @@ from gateway.contract.messages import CredentialKind, CredentialPresented
 from tests.e2e.pages_conftest import DESKTOP, Served, browser, serve, visit
 from tests.fakes.web_finance import Office, furnish
 from tests.fakes.web_money import MoneyScene, money_scene
+from tests.unit.backend.fleet.test_sticker_sheet import decoded
 
 _STUDENT = ("/", "/wallet", "/history", "/code", "/me")
 _STAFF = (
-    ("fac", ("/facilities", "/facilities/devices", "/gate", "/gate/dev_door")),
+    ("fac", ("/facilities", "/facilities/devices", "/facilities/stickers", "/gate", "/gate/dev_door")),
     ("admin", ("/admin/protections", "/admin/reconciliation")),
 )
 
@@ -160,6 +161,22 @@ class TestEveryPage:
             assert page.locator("table.heat td").count() == 48
             assert page.locator("#line .stroke").get_attribute("d")
             assert page.locator("#running-list tbody tr").count() == 1
+
+
+class TestStickers:
+    def test_of_a_floor_are_taken_as_a_sheet_whose_codes_lead_to_its_outlets(
+        self, chromium: Browser, lively: Lively, tmp_path: Path
+    ) -> None:
+        with visit(chromium, lively, login="fac", size=DESKTOP) as page:
+            page.goto(f"{lively.url}/facilities/devices")
+            page.get_by_role("link", name="贴纸").click()
+            with page.expect_download() as sent:
+                page.get_by_role("link", name="下载 PDF 三号公寓 · 4 层").click()
+            sent.value.save_as(tmp_path / "sheet.pdf")
+
+        (links,) = decoded((tmp_path / "sheet.pdf").read_bytes())
+        tokens = sorted(link.rsplit("/", 1)[1] for link in links)
+        assert tokens == sorted(lively.school.stickers[device] for device in ("dev_o1", "dev_o2"))
 
 
 class TestOverview:
