@@ -66,6 +66,7 @@ FAULT: dict[str, Pair] = {
     "register_gap": ("水表读数不连续", "Gap in the meter register"),
     "clock_skew": ("时钟偏差过大", "Clock skew"),
     "journal_full": ("网关日志已满", "Gateway journal full"),
+    "store_damaged": ("网关存储文件损坏，损坏的行已隔离", "Gateway's file damaged, bad rows set aside"),
     "certificate_shared": ("两台网关使用同一证书", "Two gateways use one certificate"),
     "door_forced": ("门被强行打开", "Door forced"),
     "door_held": ("门未关好", "Door held open"),

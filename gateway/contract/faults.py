@@ -33,6 +33,8 @@ class FaultCode(StrEnum):
     REGISTER_GAP = "register_gap"
     CLOCK_SKEW = "clock_skew"
     JOURNAL_FULL = "journal_full"
+    #: rows of its file were damaged and set aside: records or memory may be missing
+    STORE_DAMAGED = "store_damaged"
     # reported by an access reader
     DOOR_FORCED = "door_forced"
     DOOR_HELD = "door_held"

@@ -192,6 +192,14 @@ def _content(values: tuple[object, ...]) -> bytes:
     return b"\n".join(value if isinstance(value, bytes) else msgspec.json.encode(value) for value in values)
 
 
+def note_lost_file(connection: sqlite3.Connection, name: str, *, now_ms: int) -> None:
+    """Note beside the damaged rows that a whole file was moved aside, so that it is told like them."""
+    connection.execute(
+        "INSERT INTO damaged (at_ms, place, content, reason) VALUES (?, ?, ?, ?)",
+        (now_ms, f"the whole file, kept as {name}", b"", "it could not be read"),
+    )
+
+
 def count_set_aside(connection: sqlite3.Connection, *, since_ms: int = 0) -> int:
     """Return how many rows were set aside since a time; none where the file is older than the table."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'damaged'").fetchone():

@@ -126,7 +126,7 @@ class OwnFaults:
             lambda tx: (
                 tx.journal.count_waiting(),
                 len(tx.memory.sessions()),
-                tx.memory.count_set_aside(since_ms=since_ms),
+                tx.memory.set_aside(since_ms=since_ms),
             )
         )
         self._crowded = is_crowded(
@@ -144,11 +144,14 @@ class OwnFaults:
         await self._tell_damage(damaged)
         await self._look_at_clock()
 
-    async def _tell_damage(self, damaged: int) -> None:
+    async def _tell_damage(self, damaged: list[str]) -> None:
         if damaged:
-            await self.set(FaultCode.NVM_CRC, f"{damaged} damaged rows of the journal's file were set aside")
-        elif self.has(FaultCode.NVM_CRC):
-            await self.clear(FaultCode.NVM_CRC)
+            what = ", ".join(damaged)
+            await self.set(
+                FaultCode.STORE_DAMAGED, f"damaged rows of the journal's file set aside: {len(damaged)}: {what}"
+            )
+        elif self.has(FaultCode.STORE_DAMAGED):
+            await self.clear(FaultCode.STORE_DAMAGED)
 
     # -- clock
 

@@ -4,6 +4,7 @@ What a gateway remembers across a restart, beside the journal and in the same tr
 Sessions and passages are remembered until they are over; devices for good; command ids for a day.
 """
 
+import re
 import sqlite3
 
 import msgspec
@@ -19,6 +20,15 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS commands (cmd_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, at_ms INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, filling BLOB NOT NULL)",
 )
+
+
+#: words of a damaged row that tell what it was about
+_TRACES = (re.compile(rb'"type":"([a-z_]{1,40})"'), re.compile(rb'"(?:water_session_id|passage_id)":"(\w{1,64})"'))
+
+
+def _traces(content: bytes) -> list[str]:
+    """Return what a damaged row was about, as far as that can still be read."""
+    return [found[1].decode("ascii", "replace") for trace in _TRACES if (found := trace.search(content))]
 
 
 class DeviceMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,12 +110,12 @@ class Memory:
         body = msgspec.json.encode(device).decode()
         self._connection.execute("INSERT OR REPLACE INTO devices VALUES (?, ?)", (device.device_id, body))
 
-    def count_set_aside(self, *, since_ms: int) -> int:
-        """Return how many damaged rows were set aside since a time."""
-        count: int = self._connection.execute("SELECT COUNT(*) FROM damaged WHERE at_ms >= ?", (since_ms,)).fetchone()[
-            0
-        ]
-        return count
+    def set_aside(self, *, since_ms: int) -> list[str]:
+        """Return the damaged rows that were set aside since a time, by place, with what can still be read in them."""
+        rows = self._connection.execute(
+            "SELECT place, content FROM damaged WHERE at_ms >= ? ORDER BY number", (since_ms,)
+        )
+        return [" ".join([place, *_traces(content)]) for place, content in rows]
 
     def take_and_return(self, octets: int) -> None:
         """Take room in the file and give it back, which fails when the disk is full."""

@@ -144,8 +144,10 @@ class Store:
         self.lost = 0
         with self.transaction() as tx:
             mending.mend(self._connection, tx.journal, key=key, now_ms=now_ms())
-            if tx.journal.head().not_before_ms < _lost_at_ms(path):
+            lost_at_ms = _lost_at_ms(path)
+            if tx.journal.head().not_before_ms < lost_at_ms:
                 tx.journal.renew_epoch(not_before_ms=now_ms())
+                mending.note_lost_file(self._connection, f"{path.name}{_ASIDE}{lost_at_ms}", now_ms=now_ms())
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -159,11 +159,12 @@ class TestTelling:
             await faults.look()
 
         asyncio.run(look())
-        assert faults.present[FaultCode.NVM_CRC] == ("1 damaged rows of the journal's file were set aside",)
+        said = "damaged rows of the journal's file set aside: 1: journal 2"
+        assert faults.present[FaultCode.STORE_DAMAGED] == (said,)
         now_ms += DAMAGE_TOLD_MS + 1
         asyncio.run(look())
-        assert not faults.has(FaultCode.NVM_CRC)
+        assert not faults.has(FaultCode.STORE_DAMAGED)
         events = [record.event for record in chain(waiting(store))]
         told = [event for event in events if isinstance(event, FaultRaised | FaultCleared)]
-        ours = [type(event) for event in told if event.fault is FaultCode.NVM_CRC]
+        ours = [type(event) for event in told if event.fault is FaultCode.STORE_DAMAGED]
         assert ours == [FaultRaised, FaultCleared]
