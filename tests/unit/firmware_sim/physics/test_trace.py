@@ -2,7 +2,8 @@
 A seeded site is what it always was: every number of the model shows in the figures that it leaves behind.
 
 The figures are not true because they are pinned; the other tests say what must be true. They are pinned so that nobody
-changes the model by accident. Who changes it on purpose records them anew (CAMPUSTAP_GOLDEN=record), reads the difference, and says why.
+changes the model by accident. Who changes it on purpose records them anew with CAMPUSTAP_GOLDEN=record, reads the
+difference, and says why.
 """
 
 import json
