@@ -33,10 +33,17 @@ class Auditor:
         plans: Mapping[str, Mapping[str, Any]],
         keys: Mapping[str, Mapping[str, Ed25519PublicKey]],
         marks: Mapping[str, frozenset[str]],
+        *,
+        since_ms: int = 0,
     ) -> None:
-        """`plans`, command `keys` and words that are nobody else's (`marks`), each by tenant."""
+        """
+        Follow from the beginning of every record.
+
+        `plans`, command `keys` and words that are nobody else's (`marks`) are by tenant; `since_ms` is when the run
+        began: nobody heard which commands passed before.
+        """
         self.books = {tenant: Books(tenant) for tenant in plans}
-        self.water = Water(plans)
+        self.water = Water(plans, since_ms=since_ms)
         self.wire = Wire(keys, marks)
         self.steps: Counter[str] = Counter()
         self.found: dict[str, None] = {}

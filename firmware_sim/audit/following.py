@@ -49,7 +49,7 @@ class Follower:
         self._passings: deque[Passing] = deque(maxlen=PASSINGS_MAX)
         self._relay = relay
         self._swept_at = time.monotonic()
-        self.auditor = Auditor(plans, keys, marks)
+        self.auditor = Auditor(plans, keys, marks, since_ms=time.time_ns() // 1_000_000)
         self.prying = Prying(stack) if stack.neighbor is not None else None
         self.rounds = self.sweeps = self.blind = 0
 

@@ -45,8 +45,9 @@ class Outlet:
 class Water:
     """All outlets of all schools, by device id."""
 
-    def __init__(self, plans: Mapping[str, Mapping[str, Any]]) -> None:
-        """`plans` are the schools' plans by tenant."""
+    def __init__(self, plans: Mapping[str, Mapping[str, Any]], *, since_ms: int = 0) -> None:
+        """`plans` are the schools' plans by tenant; what opened before `since_ms` was another run's to judge."""
+        self._since_ms = since_ms
         self.outlets = {
             raw["device_id"]: Outlet(raw["k_factor_pulses_per_m3"], plan["tariffs"][0])
             for plan in plans.values()
@@ -86,6 +87,8 @@ class Water:
     def _started(self, outlet: Outlet, step: Mapping[str, Any]) -> Iterator[str]:
         device, session = step["where"], step["session"]
         outlet.session = session
+        if step["at_ms"] < self._since_ms:
+            return
         grant = self._grants.get((device, step["tag"]))
         if grant is None:
             yield f"valves_shut: {device} opens for session {session} without a command that was ever delivered to it"

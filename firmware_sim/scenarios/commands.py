@@ -66,6 +66,18 @@ def again_with(given: argparse.Namespace, seed: int) -> str:
     return shlex.join(words)
 
 
+def _cannot_write(report: Path | None) -> str:
+    """Return why a report cannot be written there, empty when it can: not after the run has taken its minutes."""
+    if report is None:
+        return ""
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        with report.open("a", encoding="utf-8"):
+            return ""
+    except OSError as error:
+        return f"--report {report} cannot be written: {error.strerror or error}; name a file in a folder of yours"
+
+
 def run(given: argparse.Namespace) -> int:
     """Run one scenario and return the exit status: 0 only if everything holds."""
     console = Console()
@@ -74,6 +86,10 @@ def run(given: argparse.Namespace) -> int:
     except ScenarioWrong as wrong:
         for problem in wrong.problems:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        return 2
+    refusal = _cannot_write(given.report)
+    if refusal:
+        console.print(refusal, markup=False, highlight=False, soft_wrap=True)
         return 2
     seed = scenario.seed if given.seed is None else given.seed
     if given.showers is not None:
@@ -86,16 +102,23 @@ def run(given: argparse.Namespace) -> int:
         again = again_with(given, seed)
         try:
             result = play(scenario, seed, stack, console, is_live=not given.headless and console.is_terminal)
+        except KeyboardInterrupt:
+            console.print(f"Interrupted. Again: {again}", soft_wrap=True, markup=False, highlight=False)
+            return 130
         except StackError as error:
             console.print(f"[bold red]It did not run.[/] {escape(str(error))}", soft_wrap=True)
             console.print(f"Again: {again}", soft_wrap=True, markup=False, highlight=False)
             return 1
     result.document["reproduce"] = again
     if given.report is not None:
-        given.report.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(result.document, indent=1, ensure_ascii=False, default=str)
-        given.report.write_text(text + "\n", encoding="utf-8")
-        console.print(f"Report: {given.report}", soft_wrap=True, markup=False, highlight=False)
+        try:
+            given.report.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            console.print(f"No report: {error}", soft_wrap=True, markup=False, highlight=False)
+            given.report = None
+        else:
+            console.print(f"Report: {given.report}", soft_wrap=True, markup=False, highlight=False)
     _tell(result, console)
     if not result.holds:
         console.print(f"Again: {again}", soft_wrap=True, markup=False, highlight=False)

@@ -202,6 +202,13 @@ class TestRound:
 
         assert name in {each.partition(":")[0] for each in found}, found
 
+    def test_does_not_judge_what_opened_before_it_began_to_listen(self) -> None:
+        keys = {"gxu": {"k1": KEY.public_key()}, "nhu": {}}
+        eyes = Auditor({"gxu": PLAN, "nhu": NEXT}, keys, {}, since_ms=15_000)
+
+        assert eyes.round([], page(), WORLD, []) == []
+        assert eyes.world([{**START, "at_ms": 16_000}]) != []
+
     def test_judges_a_confirmation_only_by_what_was_read_after_it(self) -> None:
         eyes = auditor()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from firmware_sim.cli import main
+from firmware_sim.scenarios import commands
 from firmware_sim.scenarios.commands import again_with
 
 
@@ -40,3 +41,24 @@ class TestRun:
 
         assert main(["run", str(scenario)]) == 2
         assert f"{scenario}:1: [ends] is missing" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("place", ["file.txt/report.json", "."])
+    def test_says_before_it_begins_that_a_report_cannot_be_written(
+        self, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(commands, "play", lambda *args, **more: pytest.fail("it began"))
+        (tmp_path / "file.txt").touch()
+
+        assert main(["run", "one-tap", "--report", str(tmp_path / place)]) == 2
+        assert f"--report {tmp_path / place} cannot be written: " in capsys.readouterr().out
+
+    def test_says_how_to_go_on_when_it_is_interrupted(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*args: object, **more: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(commands, "play", interrupted)
+
+        assert main(["run", "one-tap", "--seed", "4"]) == 130
+        assert "Interrupted. Again: campustap-sim run one-tap --seed 4" in capsys.readouterr().out
