@@ -61,8 +61,8 @@ class View:
 
     def _draw(self) -> RenderableType:
         counts = self.counts
-        table = Table.grid(padding=(0, 3))
-        table.add_row("showering", "settled", "refused", "gone wrong", "looks", "steps", "violations", "uplink")
+        table = Table.grid(padding=(0, 1))
+        table.add_row("showering", "settled", "refused", "failed", "looks", "steps", "violations", "uplink")
         wrong = f"[bold red]{counts.wrong}[/]" if counts.wrong else "[green]0[/]"
         table.add_row(
             str(counts.showering), str(counts.settled), str(counts.refused), str(counts.failed), str(counts.looks),

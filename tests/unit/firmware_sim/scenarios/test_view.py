@@ -39,3 +39,14 @@ class TestView:
     @pytest.mark.parametrize("is_live", [True, False])
     def test_shows_what_devices_say_as_it_is(self, is_live: bool) -> None:
         assert "[/tmp] closed [bold]" in shown(is_live=is_live, steps=[escape("[/tmp] closed [bold]")])
+
+    def test_fits_a_narrow_terminal(self) -> None:
+        console = Console(width=80, record=True, force_terminal=True, file=io.StringIO())
+        view = View(console, "campus-day, seed 7", is_live=True)
+        view.counts.relay, view.counts.steps = "12 twice, 13 cut", 10_000
+
+        with view.shown(3):
+            view.step("somebody showers")
+
+        said = console.export_text()
+        assert all(word in said for word in ("showering", "violations", "uplink", "12 twice, 13 cut"))
