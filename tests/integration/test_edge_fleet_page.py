@@ -9,9 +9,17 @@ from backend.fleet import service as fleet
 from backend.kit.clock import epoch_ms
 from gateway.contract.messages import DeviceHealth, HealthReport
 from tests.fakes.web_site import School
-from tests.unit.backend.web.conftest import SignedInAs, app, fresh_database, school, seeded_folder, signed_in_as
+from tests.unit.backend.web.conftest import (
+    SignedInAs,
+    app,
+    fresh_database,
+    school,
+    seeded_folder,
+    signed_in_as,
+    standing_school,
+)
 
-__all__ = ["app", "fresh_database", "school", "seeded_folder", "signed_in_as"]
+__all__ = ["app", "fresh_database", "school", "seeded_folder", "signed_in_as", "standing_school"]
 
 #: as `tests.integration.test_edge_bad_input` finds them at the gateway
 SAID = [

@@ -15,17 +15,16 @@ from backend.app import create_app
 from backend.bootstrap.tables import load_tables
 from backend.db import Database, open_database
 from tests.fakes.web_site import PASSWORD, School, attach_school, open_school
+from tests.standing import StandingFile
 
 SignedInAs = Callable[..., TestClient]
 
 
 @pytest.fixture
-def fresh_database(tmp_path: Path) -> Iterator[Database]:
+def fresh_database(standing_file: StandingFile) -> Iterator[Database]:
     """Yield a database for tests of pages, which do not depend on its kind."""
-    opened = open_database(f"sqlite:///{tmp_path / 'pages.db'}")
-    load_tables().create_all(opened.engine)
-    yield opened
-    opened.engine.dispose()
+    yield Database(standing_file.engine.execution_options())
+    standing_file.wash()
 
 
 @pytest.fixture(scope="session")
@@ -41,14 +40,20 @@ def seeded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def standing_school(seeded_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandingFile]:
+    """Yield the seeded database of all tests of this process, one after another."""
+    standing = StandingFile(tmp_path_factory.mktemp("pages") / "pages.db", seeded_folder / "pages.db")
+    yield standing
+    standing.close()
+
+
 @pytest.fixture
-def school(seeded_folder: Path, tmp_path: Path) -> Iterator[School]:
+def school(seeded_folder: Path, standing_school: StandingFile, tmp_path: Path) -> Iterator[School]:
     """Yield a seeded school of the test's own."""
-    folder = tmp_path / "school"
-    shutil.copytree(seeded_folder, folder)
-    opened = open_database(f"sqlite:///{folder / 'pages.db'}")
-    yield attach_school(opened, folder)
-    opened.engine.dispose()
+    shutil.copytree(seeded_folder / "secrets", tmp_path / "school" / "secrets")
+    yield attach_school(Database(standing_school.engine.execution_options()), tmp_path / "school")
+    standing_school.wash()
 
 
 @pytest.fixture
