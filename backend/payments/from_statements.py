@@ -240,7 +240,8 @@ def _order_answer(lines: Sequence[StatementLine]) -> Succeeded | None:
     took, gave = _sum(own, ("payment", "hold")), _sum(lines, ("refund", "release"))
     if gave >= took:
         return Succeeded("refunded", took, own[0].provider_ref)
-    return Succeeded("held" if own[0].kind == "hold" else "charged", took, own[0].provider_ref)
+    status = "held" if own[0].kind == "hold" else "charged"
+    return Succeeded(status, took, own[0].provider_ref, own[0].happened_at)
 
 
 def _undone(seen: Operation, lines: _Lines) -> Answer | None:
@@ -256,4 +257,4 @@ def _step_answer(seen: Operation, lines: _Lines) -> Answer | None:
     own = [line for line in lines.get(seen.number, []) if line.kind in kinds]
     if not own:
         return None
-    return Succeeded(status, _sum(own, kinds), own[0].provider_ref)
+    return Succeeded(status, _sum(own, kinds), own[0].provider_ref, own[0].happened_at)

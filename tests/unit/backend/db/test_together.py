@@ -245,6 +245,34 @@ class TestTogether:
         assert busy.commits == 2
         assert busy.db._queues._waiting == {}
 
+    def test_passes_the_lead_to_the_first_that_waits_group_after_group(self, busy: Busy) -> None:
+        count = 2 * GROUP_MAX + 5
+
+        with busy.holding():
+            others = [busy.queue(writes(f"n{number:02}")) for number in range(count)]
+
+        assert [each.result(PATIENCE_S) for each in others] == [f"n{number:02}" for number in range(count)]
+        assert busy.names() == [f"n{number:02}" for number in range(count)]
+        assert busy.commits == 3
+        assert busy.db._queues._waiting == {}
+        assert busy.send(writes("alone")).result(PATIENCE_S) == "alone"
+        assert busy.db._queues._waiting == {}
+
+    def test_passes_the_lead_on_only_after_the_commit(self, busy: Busy) -> None:
+        seen: list[int] = []
+
+        def first_of_its_group(conn: Connection) -> str:
+            seen.append(busy.commits)
+            return "led"
+
+        with busy.holding():
+            joined = [busy.queue(writes(f"n{number:02}")) for number in range(GROUP_MAX - 1)]
+            led = busy.queue(first_of_its_group)
+
+        assert led.result(PATIENCE_S) == "led"
+        assert [each.result(PATIENCE_S) for each in joined][-1] == f"n{GROUP_MAX - 2:02}"
+        assert seen == [1]
+
     def test_does_not_make_one_key_wait_for_another(self, busy: Busy) -> None:
         if busy.db.is_sqlite:  # it has one writer; the keys have queues of their own all the same
             with busy.holding("north"):

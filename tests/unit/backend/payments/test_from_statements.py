@@ -64,6 +64,9 @@ class TestResolveFromStatements:
         assert state(world) is TopUpState.SUCCEEDED
         assert balance(world.db, "cardholder_wallet/ch_1") == 500
         assert balance(world.db, "provider_receivable/unionpay") == 500 == world.provider.owed_minor("gxu")
+        with world.db.read() as conn:
+            (line,) = service.wallet_entries(conn, "gxu", "ch_1", 9)
+        assert (line.event_at, line.recorded_at) == (NOW, world.now)  # paid at once, read ten seconds later
 
     def test_no_row_in_two_days_says_that_it_was_not(self, world: World) -> None:
         top_up(world, "lost_request")

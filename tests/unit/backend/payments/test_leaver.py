@@ -109,6 +109,17 @@ class TestPayout:
 
         assert _refused(lambda: office.payout(**changed)).code == "payout_differs"
 
+    def test_is_nobody_elses_after_it_was_proposed_again(self, office: Office) -> None:
+        office.payout()
+        office.reject("po_1.1")
+        again = _again(office)
+
+        assert _refused(lambda: office.payout(cardholder_id="ch_bob")).code == "payout_differs"
+        assert office.payout() == again
+        assert office.purses("ch_bob") == {"subsidy": 0, "voucher": 0, "wallet": 0}
+        with office.db.read() as conn:
+            assert cardholders.cardholder(conn, TENANT, "ch_bob").status == "active"
+
     def test_with_nothing_to_pay_is_done_at_once(self, office: Office) -> None:
         office.give("subsidy", 5, "ch_bob")
 

@@ -95,6 +95,21 @@ class TestTransfer:
         assert office.purses() == {"subsidy": 0, "voucher": 500, "wallet": 1_000}
         assert _refused(office, amount_minor=1, **{**back, "request_id": "request-0003"}).code == "transfer_not_covered"
 
+    def test_of_ones_own_only_what_is_not_held_comes_back(self, office: Office) -> None:
+        office.give("voucher", 100)
+        office.transfer(400)
+        office.hold(450)  # all of the school's, and 350 of one's own
+        back = {"from_purse": "voucher", "to_purse": "wallet", "request_id": "request-0002"}
+
+        with office.db.read() as conn:
+            assert purse_transfers.own_minor(conn, TENANT, "ch_ann", "voucher") == 50
+        assert _refused(office, amount_minor=51, **back).details["available_minor"] == 50
+        office.transfer(50, **back)
+
+        assert office.purses() == {"subsidy": 0, "voucher": 450, "wallet": 650}
+        office.capture(450)
+        assert office.purses() == {"subsidy": 0, "voucher": 0, "wallet": 650}
+
     def test_counts_what_was_spent_of_the_schools_first(self, office: Office) -> None:
         office.give("voucher", 500)
         office.transfer(400)

@@ -91,6 +91,36 @@ class TestRequestRefund:
             world.refund(1)
 
     @SQLITE
+    @pytest.mark.parametrize("refunded_minor", [0, 80])
+    def test_what_the_provider_never_paid_out_is_not_refunded(self, world: World, refunded_minor: int) -> None:
+        world.held("unionpay")
+        world.capture(200)
+        if refunded_minor:
+            world.refund(refunded_minor)  # while the capture is still on its way
+        world.provider.behave("decline")
+        world.settle(seconds=60)
+        assert ("capture_refused", "cap_1.capture") in world.cases()
+
+        with world.db.read() as conn:
+            assert service.authorization(conn, "gxu", "auth_1").captured_minor == 200
+            assert service.refundable_minor(conn, "gxu", "auth_1") == 0
+        with pytest.raises(service.RefundExceedsCapture) as refused:
+            world.refund(1, "rf_2")
+        assert refused.value.details["refundable_minor"] == 0
+
+    @SQLITE
+    @pytest.mark.parametrize("method", METHODS)
+    def test_what_is_left_shrinks_with_every_refund(self, world: World, method: str) -> None:
+        captured(world, method)
+        left = []
+        for number, amount_minor in enumerate((120, 30, 50)):
+            world.refund(amount_minor, f"rf_{number}")
+            with world.db.read() as conn:
+                left.append(service.refundable_minor(conn, "gxu", "auth_1"))
+
+        assert left == [80, 50, 0]
+
+    @SQLITE
     @pytest.mark.parametrize("amount_minor", [0, -1])
     def test_a_refund_is_more_than_nothing(self, world: World, amount_minor: int) -> None:
         with pytest.raises(service.RefundAmountRefused):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from backend.cardholders import service as cardholders
 from backend.db import Database
 from backend.errors import BackendError
+from backend.ledger import service as ledger
 from backend.payments import service as payments
 from backend.payments import staff_entries
 from backend.payments.people_models import staff_entries as table
@@ -159,6 +160,29 @@ class TestApprove:
             line = payments.wallet_entries(conn, TENANT, "ch_ann", 5)[0]
         assert (line.transfer_id, line.reference, line.memo) == ("en_1.entry", "en_1", "cash top-up")
         assert office.is_even()
+
+    def test_books_it_under_what_it_is_about(self, office: Office) -> None:
+        office.give("wallet", 900)
+        accounts = {"debit_account_id": "cardholder_wallet/ch_ann", "credit_account_id": "operator_loss"}
+        office.propose("en_1", kind="manual", amount_minor=100, subject_id="ws_77", **accounts)
+        office.propose("en_2", kind="manual", amount_minor=200, **accounts)
+        for entry_id in ("en_1", "en_2"):
+            office.approve(entry_id)
+        office.payout()
+        office.approve("po_1.1")
+
+        with office.db.read() as conn:
+            booked = {
+                reference: [each.transfer_id for each in ledger.transfers_of(conn, TENANT, reference)]
+                for reference in ("ws_77", "en_1", "en_2", "po_1", "po_1.1")
+            }
+        assert booked == {
+            "ws_77": ["en_1.entry"],
+            "en_1": [],
+            "en_2": ["en_2.entry"],
+            "po_1": ["po_1.wallet.own", "po_1.1.entry"],
+            "po_1.1": [],
+        }
 
     def test_moves_it_once(self, office: Office) -> None:
         office.propose()
