@@ -8,28 +8,34 @@ written before the opening frame, and disappears in the transaction that journal
 import asyncio
 import contextlib
 import logging
+import secrets
+from typing import Any
 
 import msgspec
 
 from gateway.contract.commands import CloseValve, OpenValve
 from gateway.contract.events import RefusalCode, StopReason, ValveOpened
 from gateway.contract.faults import BLOCKING, FaultCode
+from gateway.contract.messages import CredentialPresented, Decision
 from gateway.devices.drivers import OPENABLE
 from gateway.devices.ports import CannotSay, CommandFailed, OutletStatus
 from gateway.kit import new_id, new_u32
 from gateway.modbus.bus import BusError, NoAnswer, NotTried, Priority
 from gateway.modbus.codec import CodecError
-from gateway.sessions.device import known_faults
+from gateway.sessions.device import DISPLAY_S, known_faults
 from gateway.sessions.glancing import GlancingOutlet
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason
 from gateway.sessions.saying import opening_of
+from gateway.sessions.starters import Starters
 from gateway.uplink.state import SessionMemory
 from gateway.uplink.store import NoRoom, Transaction
 from gateway.uplink.verification import Order
 
 log = logging.getLogger(__name__)
 
+#: shown to whoever closed by card while nobody could be asked
+STOPPED_TEXT = "已停止 Stopped"
 READ_BACK_TRIES = 40
 READ_BACK_PAUSE_S = 0.025
 PREDECESSOR_WAIT_S = 8.0
@@ -48,6 +54,10 @@ _REFUSALS = {
 
 class OutletController(GlancingOutlet):
     """Runs one hot-water outlet."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._starters = Starters(secrets.token_bytes(32))
 
     async def obey(self, order: Order) -> None:
         """Open or close."""
@@ -93,6 +103,7 @@ class OutletController(GlancingOutlet):
                 await self.refuse(order, RefusalCode.JOURNAL_FULL, "the disk has no room")
                 return
             self.sessions[session.session_u32] = session
+            self._starters.opened(session.session_u32, self._now())
             self._idle.clear()
             await self._write_opening(order, session)
         self.nudge()
@@ -227,6 +238,29 @@ class OutletController(GlancingOutlet):
                 await self._send_close(closing)
             finally:
                 self.nudge()
+
+    # -- taps, while nobody can be asked
+
+    def asked(self, presented: CredentialPresented) -> None:
+        """Remember what was shown, to know it again."""
+        self._starters.asked(presented, self._now())
+
+    async def decided(self, decision: Decision, direction: str) -> None:
+        """Show the backend's answer, and remember whose start it granted."""
+        self._starters.decided(decision)
+        await super().decided(decision, direction)
+
+    async def answer_alone(self, presented: CredentialPresented) -> None:
+        """Close what the same card has opened; whatever else is shown has to wait for the backend."""
+        async with self._lock:
+            own = [s for s in self.sessions.values() if self._starters.may_stop(s.session_u32, presented)]
+            for session in own:
+                await self._ask_stop(session, StopReason.CARD)
+                await self._send_close(self.sessions[session.session_u32])
+        if own:
+            await self._port.display(STOPPED_TEXT, DISPLAY_S)
+        else:
+            await super().answer_alone(presented)
 
     @staticmethod
     def _save_if_known(tx: Transaction, session: SessionMemory) -> None:

@@ -374,8 +374,17 @@ class DeviceController(OrderBook):
         self._in.trace.point("mailbox_seen", device=self.device_id, request_id=presented.request_id)
         sent = self._in.uplink.present(presented)
         await self._port.acknowledge_mail(mail)
-        if not sent:
-            await self._port.display(NO_LINK_TEXT, DISPLAY_S)
+        if sent:
+            self.asked(presented)
+        else:
+            await self.answer_alone(presented)
+
+    def asked(self, presented: CredentialPresented) -> None:
+        """Note a question that is on its way; nothing, for what needs no more than the answer."""
+
+    async def answer_alone(self, presented: CredentialPresented) -> None:
+        """Do what can be done while nobody can be asked: say so."""
+        await self._port.display(NO_LINK_TEXT, DISPLAY_S)
 
     async def decided(self, decision: Decision, direction: str) -> None:
         """Show the backend's answer."""

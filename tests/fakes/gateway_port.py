@@ -1,5 +1,7 @@
 """An outlet in memory, and the surroundings a controller needs: for tests of controllers without a bus."""
 
+import contextlib
+import sqlite3
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -252,10 +254,10 @@ class Bench:
         return Order(command, f"{self._sequence:064x}")
 
     def events(self) -> list[object]:
-        """Return everything journaled, oldest first."""
-        with self.store.transaction() as tx:
-            waiting = tx.journal.waiting(after=0, limit=100_000)
-        return [msgspec.json.decode(signed.payload, type=JournalRecord).event for _, signed in waiting]
+        """Return everything journaled, oldest first; by a connection of its own, for the store may be writing."""
+        with contextlib.closing(sqlite3.connect(self.folder / "gateway.sqlite")) as file:
+            rows = file.execute("SELECT payload FROM journal ORDER BY sequence").fetchall()
+        return [msgspec.json.decode(payload, type=JournalRecord).event for (payload,) in rows]
 
     def kinds(self) -> list[str]:
         """Return the names of everything journaled, oldest first."""
