@@ -250,5 +250,7 @@ IN_THE_END: Mapping[str, Callable[[Evidence], list[str]]] = {
     "nothing_lost": _followed,
     "tenants_apart": _followed,
 }
+#: about what people lived through: no waiting changes it any more
+PAST = frozenset({"cheats_fail", "everybody_served", "most_served", "everything_tried"})
 #: asked in the end of every scenario: without them the others may hold because nothing happened
 UNASKED = ("one_price", "charged_once", "nothing_lost", "tenants_apart", "most_served", "everything_tried")

@@ -10,7 +10,7 @@ import httpx
 
 from firmware_sim.audit.following import Follower
 from firmware_sim.demo import read_device_log
-from firmware_sim.scenarios.invariants import ALWAYS, IN_THE_END, Evidence, open_without_session
+from firmware_sim.scenarios.invariants import ALWAYS, IN_THE_END, PAST, Evidence, open_without_session
 from firmware_sim.school_api import Refused, SchoolApi
 from firmware_sim.stack import Stack, control
 
@@ -116,6 +116,7 @@ class Watch:
             left = {} if self._follower is None else await self._follower.left()
             seen = replace(seen, cheated=cheated, refused=refused, failed=failed, left=left, **more)
             wrong = {name: [*IN_THE_END[name](seen), *seen.left.get(name, ())] for name in names}
-            if not any(wrong.values()) or time.monotonic() > deadline:
+            waited_for = [name for name in names if name not in PAST and wrong[name]]
+            if not waited_for or time.monotonic() > deadline:
                 return wrong, seen
             await asyncio.sleep(_PAUSE_S)

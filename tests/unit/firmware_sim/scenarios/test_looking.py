@@ -94,6 +94,20 @@ class TestInTheEnd:
 
         assert wrong == {"nothing_held": ["ws_1 has not ended: closing"], "cheats_fail": []}
 
+    def test_does_not_wait_for_what_is_past(self, tmp_path: Path) -> None:
+        eyes = Eyes(evidence())
+        eyes._api = Reconciler()  # type: ignore[assignment]
+        eyes._stack = silent_stack(tmp_path)
+
+        wrong, _ = asyncio.run(
+            eyes.in_the_end(
+                ["books_balance", "cheats_fail", "everything_tried"], within_s=600, cheated=["water"], refused={},
+                failed=[], untried=["a cut"],
+            )
+        )  # fmt: skip
+
+        assert wrong == {"books_balance": [], "cheats_fail": ["water"], "everything_tried": ["a cut"]}
+
     def test_gives_up_on_a_school_that_never_answers(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(looking, "_ANSWER_WITHIN_S", 0.0)
         eyes = Eyes(None)
