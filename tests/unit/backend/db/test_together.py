@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from backend.db import Database
+from backend.db import Database, together
 from backend.db.together import GROUP_MAX, WorkLost
 from tests.patience import PATIENCE_S
 
@@ -245,33 +245,54 @@ class TestTogether:
         assert busy.commits == 2
         assert busy.db._queues._waiting == {}
 
-    def test_passes_the_lead_to_the_first_that_waits_group_after_group(self, busy: Busy) -> None:
-        count = 2 * GROUP_MAX + 5
+    def test_passes_the_lead_to_the_first_that_waits_group_after_group(
+        self, busy: Busy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(together, "GROUP_MAX", 4)
+        names = [f"n{number:02}" for number in range(13)]
 
         with busy.holding():
-            others = [busy.queue(writes(f"n{number:02}")) for number in range(count)]
+            others = [busy.queue(writes(name)) for name in names]
 
-        assert [each.result(PATIENCE_S) for each in others] == [f"n{number:02}" for number in range(count)]
-        assert busy.names() == [f"n{number:02}" for number in range(count)]
-        assert busy.commits == 3
+        assert [each.result(PATIENCE_S) for each in others] == names
+        assert busy.names() == names
+        assert busy.commits == 4  # the one that held and three, twice four, two
         assert busy.db._queues._waiting == {}
         assert busy.send(writes("alone")).result(PATIENCE_S) == "alone"
         assert busy.db._queues._waiting == {}
 
-    def test_passes_the_lead_on_only_after_the_commit(self, busy: Busy) -> None:
-        seen: list[int] = []
+    def test_passes_the_lead_on_only_after_the_commit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(together, "GROUP_MAX", 1)
+        queues, begun, gate = together.Queues(), threading.Event(), threading.Event()
+        at_commit: list[list[bool]] = []
 
-        def first_of_its_group(conn: Connection) -> str:
-            seen.append(busy.commits)
-            return "led"
+        @contextmanager
+        def write() -> Iterator[Any]:
+            yield None
+            at_commit.append([entry.turn.is_set() for entry in queues._waiting[KEY]])
 
-        with busy.holding():
-            joined = [busy.queue(writes(f"n{number:02}")) for number in range(GROUP_MAX - 1)]
-            led = busy.queue(first_of_its_group)
+        def lead(_conn: Connection) -> str:
+            begun.set()
+            assert gate.wait(PATIENCE_S)
+            return "first"
 
-        assert led.result(PATIENCE_S) == "led"
-        assert [each.result(PATIENCE_S) for each in joined][-1] == f"n{GROUP_MAX - 2:02}"
-        assert seen == [1]
+        def send(work: Callable[[Connection], str]) -> Future[Any]:
+            return pool.submit(lambda: queues.run(write, KEY, [work], nothing))
+
+        with ThreadPoolExecutor(2) as pool:
+            first = send(lead)
+            assert begun.wait(PATIENCE_S)
+            second = send(lambda _conn: "second")
+            pause = threading.Event()
+            for _ in range(int(PATIENCE_S * 1_000)):
+                if queues._waiting[KEY]:
+                    break
+                pause.wait(0.001)
+            gate.set()
+            assert (first.result(PATIENCE_S), second.result(PATIENCE_S)) == (["first"], ["second"])
+
+        assert at_commit == [[False], []]
+        assert queues._waiting == {}
 
     def test_does_not_make_one_key_wait_for_another(self, busy: Busy) -> None:
         if busy.db.is_sqlite:  # it has one writer; the keys have queues of their own all the same
