@@ -1,12 +1,14 @@
 """Faults as they are done to a running school, and mended again."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 from firmware_sim.audit.rows import scripts_left
+from firmware_sim.broker import listening
 from firmware_sim.plan import OUTLET_MAP
 from firmware_sim.scenarios.model import Fault, Uplink
 from firmware_sim.scenarios.uplink import UplinkRelay
@@ -15,6 +17,8 @@ from firmware_sim.stack import Stack, control
 
 #: a reset is a power cut as short as the devices notice
 _RESET_S = 0.1
+#: how long a part that was started again may take to listen
+_BACK_WITHIN_S, _LOOK_AGAIN_S = 60.0, 0.1
 
 
 class NotDone(Exception):
@@ -67,6 +71,7 @@ class Fate:
                 await self._dead("broker", given["seconds"])
             case "provider_outage":
                 await self._dead("provider", given["seconds"])
+                await self._answers(self._stack.provider_port)
             case "gateway_crash":
                 await self._dead(f"gw_b{given['building']}", given["seconds"])
             case "server_crash":
@@ -122,9 +127,18 @@ class Fate:
         await asyncio.sleep(seconds)
         self._stack.parts[part].start()
 
+    async def _answers(self, port: int) -> None:
+        """Wait until a part that was started again listens: an outage is not over before."""
+        deadline = time.monotonic() + _BACK_WITHIN_S
+        while not await asyncio.to_thread(listening, port):
+            if time.monotonic() > deadline:
+                raise NotDone(f"nothing listens on port {port} after {_BACK_WITHIN_S:.0f} s")
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
     async def _provider_trouble(self, given: Mapping[str, Any]) -> None:
         base = f"http://127.0.0.1:{self._stack.provider_port}"
         script = {"match": "next", "verb": given["verb"], "behaviour": given["behaviour"]}
+        await self._answers(self._stack.provider_port)
         async with httpx.AsyncClient(base_url=base, timeout=15) as doors:
             for _ in range(given["times"]):
                 (await doors.post("/script", json=script)).raise_for_status()

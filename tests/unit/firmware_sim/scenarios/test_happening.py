@@ -80,6 +80,19 @@ class Weathervane(UplinkRelay):
         self.done.append(f"weather {weather}")
 
 
+@pytest.fixture(autouse=True)
+def back_at_the_second_look(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let whatever was started again listen when it is looked at for the second time."""
+    looks: list[int] = []
+
+    def listening(port: int) -> bool:
+        looks.append(port)
+        return len(looks) > 1
+
+    monkeypatch.setattr(happening, "listening", listening)
+    return looks
+
+
 @pytest.fixture
 def ear() -> Iterator[Any]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Ear) as server:
@@ -139,6 +152,18 @@ class TestStrike:
         self, ear: Any, name: str, given: dict[str, Any], asked: list[dict[str, Any]], done: list[str]
     ) -> None:
         assert strike(ear, name, **given) == (asked, done)
+
+    def test_is_over_when_the_provider_is_back(self, ear: Any, back_at_the_second_look: list[int]) -> None:
+        strike(ear, "provider_outage", seconds=SHORT_S)
+
+        assert back_at_the_second_look == [0, 0]
+
+    def test_says_when_the_provider_does_not_come_back(self, ear: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(happening, "listening", lambda port: False)
+        monkeypatch.setattr(happening, "_BACK_WITHIN_S", 0.0)
+
+        with pytest.raises(NotDone, match="nothing listens"):
+            strike(ear, "provider_outage", seconds=SHORT_S)
 
     @pytest.mark.parametrize(
         ("name", "given"),
