@@ -1,6 +1,7 @@
 """Real databases for tests: each test that asks for `database` runs on SQLite and on PostgreSQL."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from sqlalchemy import create_engine
 from backend.bootstrap.tables import load_tables
 from backend.cardholders import rules as cardholder_rules
 from backend.db import Database, open_database
+from backend.migrations import runner
 from tests.standing import PostgresServer, StandingDatabase, StandingFile
 
 # Programs that tests start are compiled once and not at each start.
@@ -104,6 +106,17 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("template") / "campustap.db"
     opened = open_database(f"sqlite:///{file}")
     load_tables().create_all(opened.engine)
+    opened.engine.dispose()
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_template(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file that programs take for migrated and that is copied for each test of theirs."""
+    file = tmp_path_factory.mktemp("migrated") / "campustap.db"
+    shutil.copyfile(sqlite_template, file)
+    opened = open_database(f"sqlite:///{file}")
+    runner.stamp(opened.engine)
     opened.engine.dispose()
     return file
 

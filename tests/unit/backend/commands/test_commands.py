@@ -1,6 +1,7 @@
 """The commands people type: what they print, and that bad input is one line and status 2."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def school() -> None:
-    assert cli.main(["migrate"]) == 0
+def school(migrated_template: Path, tmp_path: Path) -> None:
+    shutil.copyfile(migrated_template, tmp_path / "one.db")
     backend = open_backend()
     with backend.db.write() as conn:
         tenants.create(conn, tenants.Tenant(TENANT, "校", "School"))

@@ -1,6 +1,7 @@
 """From the register pair to the receipt, on real slices and both databases."""
 
 import itertools
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from backend.bootstrap.tables import load_tables
 from backend.db import Database, open_database
 from backend.fleet import service as fleet
 from backend.ledger import service as ledger
@@ -503,11 +503,11 @@ class TestOrder:
     @given(order=st.permutations(range(7)), used=st.integers(0, 120_000))
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_of_events_does_not_change_the_books(
-        self, tmp_path_factory: pytest.TempPathFactory, order: list[int], used: int
+        self, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory, order: list[int], used: int
     ) -> None:
         folder = tmp_path_factory.mktemp("order")
+        shutil.copyfile(sqlite_template, folder / "one.db")
         db = open_database(f"sqlite:///{folder / 'one.db'}")
-        load_tables().create_all(db.engine)
         world = World(db, folder / "secrets").fill()
         started = world.start()
         opened, ended = world.opened(started), world.ended(started, used=used)
