@@ -16,7 +16,7 @@ from tests.contract.firmware.steps import Frame
 from tests.contract.firmware.twins import LABEL, same
 
 SEEDS = range(100, 102)
-FRAMES = 2_000
+FRAMES = 100_000
 _FUNCTIONS = (1, 2, 3, 4, 5, 6, 15, 16, 22, 23, 20, 43, 0, 255)
 _ADDRESSES = (0, 1, 2, 17, 64, 66, 69, 72, 100, 200, 255, 256, 274, 288, 400, 405, 524, 0xFFFF)
 
@@ -42,7 +42,8 @@ def _frames(library: ctypes.CDLL) -> int:
         if number % 5 == 0:
             sample.pulses = chance.choice((0, 1, 50, 0xFFFFFFFF))
             firmware.tick(now_ms, sample)
-        answers += len(firmware.send(Frame(malformed(chance)).adu(), now_ms)) > 0
+        pdu = malformed(chance) if number % 4 else chance.randbytes(chance.randint(1, 253))
+        answers += len(firmware.send(Frame(pdu, good=number % 50 != 0).adu(), now_ms)) > 0
         firmware.post(chance.randint(0, 5), chance.randbytes(chance.randint(0, 40)), chance.randbytes(number % 300))
     firmware.close()
     return answers
@@ -53,7 +54,14 @@ def main(library_path: Path) -> str:
     library = load(library_path)
     answers = _frames(library)
     for scenario in SCENARIOS:
-        same(library, scenario.steps, battery=scenario.battery, key=scenario.key, name=scenario.name)
+        same(
+            library,
+            scenario.steps,
+            battery=scenario.battery,
+            key=scenario.key,
+            k_factor=scenario.k_factor,
+            name=scenario.name,
+        )
     for seed in SEEDS:
         same(library, Chance(seed).steps(150), name=f"seed {seed}")
     return f"{len(SCENARIOS)} scenarios, {len(SEEDS)} seeds, {answers} of {FRAMES} frames answered"

@@ -8,6 +8,7 @@ from tests.contract.firmware.steps import (
     Acknowledge,
     Cut,
     CutInSave,
+    Damage,
     Frame,
     Post,
     Press,
@@ -41,6 +42,7 @@ class Scenario:
     marks: Sequence[Mark]
     battery: bool = True
     key: bytes = b""
+    k_factor: int = 450_000
 
 
 def _open(token: int = 1, session: int = 7, **changes: int) -> list[Step]:
@@ -57,6 +59,40 @@ def _water(seconds: int, *, rate: int = 64, **changes: object) -> list[Step]:
 
 
 _CLOSING: list[Step] = [Tick(100)] * 6
+_OPCODES = ("OPEN", "CLOSE", "EXTEND", "PAUSE", "CLEAR_FAULT", "SELF_TEST", "SET_CLOCK", "IDENTIFY", "REBOOT", 77)
+_STATES = ("BOOT", "IDLE", "ARMED", "DISPENSING", "PAUSED", "CLOSING", "LOCKED", "SERVICE")
+
+
+def _way_to(state: str, session: int) -> list[Step]:
+    """Return how to come to a state from a power-up."""
+    if state == "BOOT":
+        return [Tick(10)]
+    if state == "SERVICE":
+        return [Tick(300), Tick(10, inputs={"service_key": True})]
+    made: list[Step] = [Tick(300)]
+    if state != "IDLE":
+        made += [open_order(token=1_000 + session, session=session), Tick(50)]
+    if state in ("DISPENSING", "PAUSED", "CLOSING"):
+        made.append(Tick(250, 16))
+    if state in ("PAUSED", "CLOSING"):
+        made.append(order("PAUSE" if state == "PAUSED" else "CLOSE", token=2_000 + session, session=session))
+    if state == "LOCKED":
+        made += [Tick(250, 16, 500), Tick(2_000, 9, 500), Tick(500, 0, 500)]
+    return made
+
+
+def _each_opcode(state: str) -> list[Step]:
+    """Come to a state and send an opcode, for each of them."""
+    made: list[Step] = []
+    for session, opcode in enumerate(_OPCODES, start=7):
+        fields = {"limit_volume": 20_000, "limit_time": 0 if opcode == "CLOSE" else 700, "lease": 30}
+        about = 1_795_348_900 if opcode == "SET_CLOCK" else session
+        made += [*_way_to(state, session), Frame(read(4, 100, 28))]
+        made += [order(opcode, token=100 + session, session=about, **fields), Tick(100, 4), Frame(read(4, 100, 28))]
+        made += [Tick(200), Tick(200), Frame(read(3, 288, 8)), Tick(1_000), Acknowledge(), Cut(10)]
+    return made
+
+
 _CONFIGURE = (
     (6, 5), (7, 10), (10, 450), (11, 1), (12, 10), (13, 3_600), (14, 600), (15, 10), (16, 100), (19, 0),
 )  # fmt: skip
@@ -588,6 +624,70 @@ SCENARIOS = (
             Tick(10, inputs={"temp_in_decidegc": 9}),
         ],
         [("FAULT_SET", 17), ("FAULT_SET", 7), ("FAULT_CLR", 17)],
+    ),
+    *(Scenario(f"each_opcode_in_{state.lower()}", _each_opcode(state), []) for state in _STATES),
+    Scenario(
+        "damaged_memory",
+        [
+            *_open(),
+            *_water(2),
+            Damage(),
+            Tick(300),
+            Frame(read(4, 0, 45)),
+            _LOG,
+            *_open(2, 8),
+            order("CLEAR_FAULT", token=3),
+            *_open(4, 8),
+            *_water(1),
+            Cut(10),
+            Tick(300),
+        ],
+        [("BOOT", 0), ("FAULT_CLR", 11), ("START", 0), ("END", 8)],
+    ),
+    Scenario(
+        "no_calibration",
+        [
+            *_open(),
+            order("CLEAR_FAULT", token=2),
+            *_open(3),
+            _UNLOCK,
+            Frame(write(17, *long(999))),
+            Frame(write(17, *long(1_000))),
+            *_open(4),
+            *_water(1, rate=4),
+            *_CLOSING,
+        ],
+        [("FAULT_CLR", 19), ("START", 0)],
+        k_factor=0,
+    ),
+    Scenario(
+        "every_refusal",
+        [
+            Tick(300),
+            *(Frame(read(f, 0, n)) for f in (1, 2) for n in (0, 2_001)),
+            *(Frame(read(f, 0, n)) for f in (3, 4) for n in (0, 126)),
+            *(Frame(read(f, 0xFFF0, 1)) for f in (1, 2, 3, 4)),
+            *(Frame(bytes((5, 0, at, high, low))) for at, high, low in ((9, 255, 0), (0, 1, 0), (0, 255, 1))),
+            *(Frame(bytes((15, 0, at, 0, n, size)) + bytes(size)) for at, n, size in ((9, 1, 1), (0, 0, 0), (0, 9, 1))),
+            Frame(bytes((15, 0, 0, 7, 0xB1, 247)) + bytes(247)),
+            *(Frame(write_one(at, 0)) for at in (45, 0, 64)),
+            *(Frame(bytes((16, 0, 64, 0, n, size)) + bytes(size)) for n, size in ((0, 0), (2, 2), (124, 246))),
+            Frame(write(45, 0)),
+            *(Frame(bytes((22, 0, at, 0, 0, 0, 0))) for at in (45, 0, 64)),
+            Frame(bytes((22, 0, 89, 0, 0, 0))),
+            *(Frame(write_read(89, [0], at, n)) for at, n in ((400, 0), (400, 126), (600, 1))),
+            Frame(write_read(89, [], 400, 1)),
+            Frame(write_read(89, [0] * 122, 400, 1)[:-4]),
+            *(Frame(bytes((f, 0, 0, 0, 1))) for f in (0, 7, 8, 11, 17, 20, 21, 24, 43, 65, 100, 127)),
+            _UNLOCK,
+            *_open(),
+            Frame(write_one(6, 20)),
+            Frame(write(6, 20)),
+            Frame(bytes((22, 0, 6, 0, 0, 0, 20))),
+            Frame(write_read(6, [20], 400, 1)),
+            Frame(read(3, 0, 20)),
+        ],
+        [("START", 0)],
     ),
     Scenario("energy", [*_open(), *_water(30, inputs={"temp_in_decidegc": 150})], [("START", 0)]),
     Scenario(

@@ -88,7 +88,12 @@ class CutInSave:
     kept: bool
 
 
-Step = Tick | Frame | Acknowledge | TakeMail | Post | Press | Cut | CutInSave
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """The power goes, and when it comes back nothing that was saved can be read."""
+
+
+Step = Tick | Frame | Acknowledge | TakeMail | Post | Press | Cut | CutInSave | Damage
 
 
 def read(function: int, address: int, count: int) -> bytes:

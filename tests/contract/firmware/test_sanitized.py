@@ -26,7 +26,7 @@ def fuzzed(library: Path) -> subprocess.CompletedProcess[str]:
         "ASAN_OPTIONS": "detect_leaks=0",
     }
     command = [sys.executable, "-m", "tests.contract.firmware.fuzz", str(library)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=280)
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=560)
 
 
 class TestTheSanitizedLibrary:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from firmware_sim.codec import crc16
 from firmware_sim.device import Identity
 from firmware_sim.inputs import QUIET, Inputs
-from firmware_sim.nvm import MemoryNvm, PowerCut
+from firmware_sim.nvm import MemoryNvm, NvmDamaged, PowerCut
 from firmware_sim.pdu import answer, broadcast_write
 from firmware_sim.water_outlet import WaterOutlet
-from hardware.firmware_ref.host import NO_TEMPERATURE, Firmware, Label, PowerLost, Sample
+from hardware.firmware_ref.host import FRAM_BYTES, NO_TEMPERATURE, Firmware, Label, PowerLost, Sample
 from tests.contract.firmware.steps import (
     DEVICE_UID,
     MAP,
@@ -23,6 +23,7 @@ from tests.contract.firmware.steps import (
     Acknowledge,
     Cut,
     CutInSave,
+    Damage,
     Frame,
     Post,
     Press,
@@ -67,6 +68,13 @@ class CutNvm(MemoryNvm):
         super().__init__()
         self.saves_left = 0
         self.kept = False
+        self.is_damaged = False
+
+    def load(self) -> bytes | None:
+        if self.is_damaged:
+            self.is_damaged, self.body = False, None
+            raise NvmDamaged
+        return super().load()
 
     def save(self, body: bytes) -> None:
         last = self.saves_left == 1
@@ -80,13 +88,15 @@ class CutNvm(MemoryNvm):
 class Twins:
     """Both outlets, moved through the same steps from the same power-up."""
 
-    def __init__(self, library: ctypes.CDLL, *, battery: bool = True, key: bytes = b"") -> None:
+    def __init__(
+        self, library: ctypes.CDLL, *, battery: bool = True, key: bytes = b"", k_factor: int = K_FACTOR
+    ) -> None:
         self.now_ms = 1_000
         self.battery = battery
         self.inputs = QUIET
         self.nvm = CutNvm()
-        self.firmware = Firmware(library, replace(LABEL, mac_key=key))
-        self._identity = replace(IDENTITY, mac_key=key)
+        self.firmware = Firmware(library, replace(LABEL, mac_key=key, k_factor_pulses_per_m3=k_factor))
+        self._identity = replace(IDENTITY, mac_key=key, k_factor_pulses_per_m3=k_factor)
         self.outlet: WaterOutlet | None = None
         self.last_answer = b""
         self._power_up()
@@ -108,6 +118,9 @@ class Twins:
             self.nvm.saves_left, self.nvm.kept = step.saves, step.kept
             self.firmware.cut_at_save(step.saves, 0xFFFF if step.kept else 200)
             return
+        if isinstance(step, Damage):
+            self._damage()
+            return
         step = self._made_concrete(step)
         if isinstance(step, Tick | Frame):
             self.now_ms += step.ms
@@ -122,6 +135,12 @@ class Twins:
             return
         self.last_answer = answers[0]
         self._compare()
+
+    def _damage(self) -> None:
+        self.firmware.pull_the_plug()
+        self.outlet, self.nvm.is_damaged = None, True
+        for at in range(0, FRAM_BYTES, 64):
+            self.firmware.fram[at] ^= 0x5A
 
     def _made_concrete(self, step: Step) -> Step:
         match step:
@@ -281,10 +300,10 @@ def comparable(frame: Frame, pdu: bytes) -> bytes:
 
 
 def difference(
-    library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b""
+    library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b"", k_factor: int = K_FACTOR
 ) -> tuple[int, str] | None:
     """Return which step of a scenario is the first to differ and how, or None."""
-    twins = Twins(library, battery=battery, key=key)
+    twins = Twins(library, battery=battery, key=key, k_factor=k_factor)
     try:
         for number, step in enumerate(steps):
             try:
@@ -296,9 +315,11 @@ def difference(
     return None
 
 
-def shortest(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b"") -> list[Step]:
+def shortest(
+    library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b"", k_factor: int = K_FACTOR
+) -> list[Step]:
     """Return the fewest steps found that still end in a difference: leave out halves, quarters … single steps."""
-    found = difference(library, steps, battery=battery, key=key)
+    found = difference(library, steps, battery=battery, key=key, k_factor=k_factor)
     assert found is not None
     kept = list(steps[: found[0] + 1])
     size = len(kept) // 2
@@ -306,7 +327,7 @@ def shortest(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = Tru
         at = 0
         while at < len(kept):
             tried = kept[:at] + kept[at + size :]
-            still = difference(library, tried, battery=battery, key=key)
+            still = difference(library, tried, battery=battery, key=key, k_factor=k_factor)
             if still is None:
                 at += size
             else:
@@ -316,13 +337,19 @@ def shortest(library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = Tru
 
 
 def same(
-    library: ctypes.CDLL, steps: Sequence[Step], *, battery: bool = True, key: bytes = b"", name: str = ""
+    library: ctypes.CDLL,
+    steps: Sequence[Step],
+    *,
+    battery: bool = True,
+    key: bytes = b"",
+    k_factor: int = K_FACTOR,
+    name: str = "",
 ) -> None:
     """Fail with the shortest difference unless both twins live through the steps alike."""
-    if difference(library, steps, battery=battery, key=key) is None:
+    if difference(library, steps, battery=battery, key=key, k_factor=k_factor) is None:
         return
-    short = shortest(library, steps, battery=battery, key=key)
-    end = difference(library, short, battery=battery, key=key)
+    short = shortest(library, steps, battery=battery, key=key, k_factor=k_factor)
+    end = difference(library, short, battery=battery, key=key, k_factor=k_factor)
     assert end is not None
     lines = "\n".join(f"    {step}," for step in short)
     raise AssertionError(f"{name}: after {len(short)} steps: {end[1]}\n{lines}")
