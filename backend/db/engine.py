@@ -12,6 +12,17 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from backend.db.together import Begin, Queues
 
 _BUSY_TIMEOUT_MS = 20_000
+#: What every connection to a file is told first.
+_SQLITE = {
+    "journal_mode": "WAL",
+    "synchronous": "FULL",
+    "foreign_keys": "ON",
+    "busy_timeout": _BUSY_TIMEOUT_MS,
+    #: In KiB: by default it forgets the pages of a big table's index from one batch to the next.
+    "cache_size": -32_768,
+    #: In pages: by default a busy writer copies pages from the log to the file that the next batch writes again.
+    "wal_autocheckpoint": 8_192,
+}
 T = TypeVar("T")
 
 
@@ -111,8 +122,8 @@ class Database:
 def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
     dbapi_connection.isolation_level = None  # we say BEGIN ourselves, so that writers queue instead of deadlocking
     cursor = dbapi_connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
-        cursor.execute(f"PRAGMA {pragma}")
+    for name, value in _SQLITE.items():
+        cursor.execute(f"PRAGMA {name}={value}")
     cursor.close()
 
 

@@ -1,6 +1,6 @@
 """
 Many rows in one go: as parameters of one statement (arrays on PostgreSQL, a JSON list on SQLite, both read as a table),
-or inserted into a table (COPY on PostgreSQL, one prepared statement for all on SQLite).
+or on SQLite one prepared statement for all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,6 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 Values = Sequence[str | int | None]
@@ -35,8 +34,6 @@ TEXT: TypeEngine[Any] = String()
 WHOLE: TypeEngine[Any] = BigInteger()
 
 _json = msgspec.json.Encoder().encode
-#: Copied text ends a value, a row or an escape with these, so in a value they are escaped themselves.
-_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +43,8 @@ class Rowset:
     name: str
     columns: Mapping[str, TypeEngine[Any]]
 
-    def table(self, dialect: str) -> FromClause:
-        """Return what stands in the statement."""
+    def table(self, dialect: str, *, place: str | None = None) -> FromClause:
+        """Return what stands in the statement. On PostgreSQL `place` names one more column, from 1 in their order."""
         if dialect == "postgresql":
             # As results of a query their length is not known when the statement is planned. A plan for a thousand rows
             # reads the other table from end to end: quicker than a thousand looks at an index of cold pages, it thinks.
@@ -56,7 +53,14 @@ class Rowset:
                 for key, kind in self.columns.items()
             ]
             named = [column(key, kind) for key, kind in self.columns.items()]
-            return func.unnest(*arrays).table_valued(*named, name=self.name).render_derived()
+            unnested = func.unnest(*arrays)
+            valued = (
+                unnested.table_valued(*named, name=self.name, with_ordinality=place)
+                if place
+                else unnested.table_valued(*named, name=self.name)
+            )
+            return valued.render_derived()
+        assert place is None, "SQLite's rows have no place"
         each = func.json_each(bindparam(self.name, type_=Text())).table_valued("value", name=f"{self.name}_each")
         values = [
             func.json_extract(each.c.value, f"$[{index}]", type_=kind).label(key)
@@ -68,7 +72,10 @@ class Rowset:
         """Return the parameters that carry these rows, whose values are in the order of the columns."""
         if dialect != "postgresql":
             return {self.name: _json(rows).decode()}
-        by_column = zip(*rows, strict=True) if rows else [()] * len(self.columns)
+        return self.arrays(list(zip(*rows, strict=True)) if rows else [()] * len(self.columns))
+
+    def arrays(self, by_column: Sequence[Values]) -> dict[str, str]:
+        """Return the parameters that carry these columns, for PostgreSQL."""
         return {f"{self.name}_{key}": _array(values) for key, values in zip(self.columns, by_column, strict=True)}
 
 
@@ -85,37 +92,14 @@ def _quoted(value: str) -> str:
     return f'"{value}"'
 
 
-def insert_rows(conn: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Values]) -> None:
+def insert_each(conn: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Values]) -> None:
     """
-    Insert rows whose values are in the order of the named columns, as they are stored.
+    Insert rows whose values are in the order of the named columns, as they are stored. SQLite only.
 
     :raises sqlalchemy.exc.IntegrityError: if one of them may not be; the transaction is then lost.
     """
-    if not rows:
-        return
-    if conn.dialect.name == "postgresql":
-        _copy(conn, f"COPY {table.name} ({', '.join(names)}) FROM STDIN", rows)
-    else:
+    if rows:
         run_each(conn, _inserting(table, names), names, rows)
-
-
-def _copy(conn: Connection, statement: str, rows: Sequence[Values]) -> None:
-    given = "".join(["\t".join(map(_copied, row)) + "\n" for row in rows])
-    if not conn.in_transaction():
-        conn.begin()  # it cannot see that the driver begins one
-    raw, errors = conn.connection.driver_connection, conn.dialect.loaded_dbapi.Error
-    assert raw is not None, "a connection in use has its driver's"
-    try:
-        with raw.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(given)
-    except errors as error:
-        raise DBAPIError.instance(statement, None, error, errors, hide_parameters=True, dialect=conn.dialect) from error
-
-
-def _copied(value: str | int | None) -> str:
-    if isinstance(value, str):
-        return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPED)
-    return "\\N" if value is None else str(value)
 
 
 def run_each(conn: Connection, statement: Executable, names: tuple[str, ...], rows: Sequence[Values]) -> int:

@@ -4,16 +4,15 @@ Group commit: whatever waits when the last commit returns is executed together, 
 Nobody waits for a batch to fill, so a lone request goes through at once; at a busy hour one commit serves hundreds.
 Requests that depend on each other (a hold and its capture) may be in one batch: the decision takes them in order.
 
-On PostgreSQL two threads take turns: while one writes its batch, the other already decides the next on what the first
-will leave. If the first then fails, or another process wrote in between, the books' stamp shows it under the lock, and
-the second decides again. A third writes the lines of what the two have stored, and nobody waits for it.
+On PostgreSQL the next batch is decided and sent while the server still writes the one before (`ahead`). If that one
+fails, or another process wrote in between, the books' stamp shows it under the lock, nothing of either happens, and
+both are executed again, one after the other. Another thread writes the lines of what was stored; nobody waits for it.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -26,7 +25,8 @@ from backend.errors import BackendError
 from backend.kit.clock import Clock
 from backend.ledger import listing_repository as listing
 from backend.ledger import repository, service
-from backend.ledger.execution import finish, prepare
+from backend.ledger.ahead import Ahead
+from backend.ledger.execution import Prepared, finish, prepare
 from backend.ledger.memory import Memory
 from backend.ledger.rules import TransferRequest, TransferResult
 
@@ -38,8 +38,10 @@ Then = Callable[[Connection, Results], None]
 WAITING_MAX = 20_000
 #: So many transfers without lines and the batches themselves must help.
 _UNLISTED_MAX = 50_000
-#: Few enough that a batch which needs the same pages or the processor is not kept waiting.
-_LISTED_AT_ONCE = 1_024
+#: Lines of so many transfers are written together: many then share a page. They are waited for no longer than this.
+_LISTED_AT_ONCE, _LISTED_AFTER_S = 8_192, 1.0
+#: One that the server writes, and one that it finds when that is done.
+_UNDERWAY_MAX = 2
 
 
 class LedgerBusy(BackendError):
@@ -72,12 +74,11 @@ class Batcher:
         self._closed = False
         #: Whether another process wrote last time: then what is decided ahead would most likely be decided in vain.
         self._is_shared = False
-        self._deciding, self._writing = threading.Lock(), threading.Lock()
-        lanes = 1 if db.is_sqlite else 2  # SQLite reads for a write only as its one writer
+        self._ahead = None if db.is_sqlite else Ahead(db, tenant_id, self._memory)
+        self._underway: deque[tuple[list[_Submission], Prepared]] = deque()
         name = f"ledger-{tenant_id}"
-        works = [self._work] * lanes + ([] if db.is_sqlite else [self._list])
-        self._unlisted_max = listing.UNLISTED_MAX if db.is_sqlite else _UNLISTED_MAX
-        self._lists = threading.Event()
+        works = [self._work] if db.is_sqlite else [self._work, self._list]
+        self._lists, self._lists_now = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=work, name=name, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
@@ -111,6 +112,7 @@ class Batcher:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._lists_now.set()
         self._lists.set()
         for thread in self._threads:
             thread.join()
@@ -127,35 +129,68 @@ class Batcher:
 
     def _work(self) -> None:
         while self._has_work():
-            self._deciding.acquire()
             batch = self._take()
-            if not batch:
-                self._deciding.release()
-                continue
-            error = self._tried(batch, trusting=True)
-            if isinstance(error, IntegrityError):  # an id was there already
-                self._deciding.acquire()
-                error = self._tried(batch)
-            if error is not None:
-                self._each_alone(batch)
+            if batch and not self._sent(batch):
+                while self._underway:
+                    self._receive()
+                self._settle(batch)
+            while self._underway and (len(self._underway) == _UNDERWAY_MAX or not self._waiting):
+                self._receive()
+        if self._ahead is not None:
+            self._ahead.close()
 
-    def _each_alone(self, batch: list[_Submission]) -> None:
-        """Execute submissions one by one: some are poison to their neighbors, and each gets what it deserves."""
-        for submission in batch:
-            self._deciding.acquire()
+    def _sent(self, batch: list[_Submission]) -> bool:
+        """Decide submissions ahead and send them, or return false if they must be executed by themselves."""
+        if self._ahead is None or self._is_shared or any(one.then is not None for one in batch):
+            return False
+        try:
+            prepared = self._ahead.send(_requests(batch), self._clock())
+        except Exception:  # noqa: BLE001 - executed by themselves they raise it again, for those who wait
+            return False
+        if prepared is not None:
+            self._underway.append((batch, prepared))
+        return prepared is not None
+
+    def _receive(self) -> None:
+        """Keep the promises of the oldest batch underway; if it came to nothing, execute again what was underway."""
+        lost: list[list[_Submission]] = []
+        while self._underway:
+            batch, prepared = self._underway.popleft()
+            assert self._ahead is not None, "only what was sent is underway"
+            before = self._ahead.receive(prepared)
+            if before is not None and before.stamp == prepared.stamp_before:
+                self._memory.confirm(prepared.decision, before.last_number, before.credit_version)
+                self._keep(batch, before, _shares(batch, prepared.decision.results))
+                if not lost:
+                    return
+                continue
+            lost.append(batch)
+        for batch in lost:
+            self._settle(batch)
+
+    def _settle(self, batch: list[_Submission]) -> None:
+        """Execute submissions in one transaction by themselves, and when that fails one by one."""
+        error = self._tried(batch, trusting=True)
+        if isinstance(error, IntegrityError):  # an id was there already
+            error = self._tried(batch)
+        if error is None:
+            return
+        for submission in batch:  # some are poison to their neighbors, and each gets what it deserves
             error = self._tried([submission])
             if error is not None:
                 submission.future.set_exception(error)
 
     def _list(self) -> None:
-        """Write lines, some at a time, whenever enough transfers have none."""
+        """Write lines, many at a time, whenever some transfers have none."""
         while True:
             self._lists.wait()
+            self._lists_now.wait(_LISTED_AFTER_S)
             self._lists.clear()
+            self._lists_now.clear()
             if self._closed:  # it was before we were called for the last time
                 return
-            left = listing.UNLISTED_MAX + 1
-            while left > listing.UNLISTED_MAX and not self._closed:
+            left = _LISTED_AT_ONCE
+            while left >= _LISTED_AT_ONCE and not self._closed:
                 try:
                     with self._db.write() as conn:
                         left = listing.list_new(conn, self._tenant_id, _LISTED_AT_ONCE)
@@ -182,48 +217,50 @@ class Batcher:
         return batch
 
     def _tried(self, batch: list[_Submission], *, trusting: bool = False) -> Exception | None:
-        """
-        Execute submissions in one transaction and keep their promises, or return why none of it happened.
-
-        Comes with the turn to decide, and passes it on once what it decided can only fail as a whole.
-        """
-        requests = [request for submission in batch for request in submission.requests]
+        """Execute submissions in one transaction and keep their promises, or return why none of it happened."""
         memory, tenant_id = self._memory, self._tenant_id
         try:
-            with ExitStack() as decided, ExitStack() as written:
-                decided.callback(self._deciding.release)
-                with self._db.write() as conn:
-                    now = self._clock()
-                    prepared = None
-                    if not self._is_shared:
-                        prepared = prepare(conn, tenant_id, requests, memory, now=now, trusting=trusting)
-                    written.enter_context(self._writing)
-                    before = repository.lock_writer(conn, tenant_id)
-                    expected = memory.stamp if prepared is None else prepared.stamp_before
-                    self._is_shared = before.stamp != expected
-                    if prepared is None or self._is_shared:
-                        repository.refresh(conn, tenant_id, memory, before)
-                        prepared = prepare(conn, tenant_id, requests, memory, now=now, trusting=trusting)
-                    decided.close()
-                    results = finish(conn, tenant_id, before, prepared, unlisted_max=self._unlisted_max)
-                    answers = _shares(batch, results)
-                    for submission, answer in zip(batch, answers, strict=True):
-                        if submission.then is not None:
-                            submission.then(conn, answer)
-                memory.confirm(prepared.decision, before.last_number, before.credit_version)
+            with self._db.write() as conn:
+                before = repository.lock_writer(conn, tenant_id)
+                self._is_shared = before.stamp != memory.stamp
+                repository.refresh(conn, tenant_id, memory, before)
+                prepared = prepare(conn, tenant_id, _requests(batch), memory, now=self._clock(), trusting=trusting)
+                results = finish(conn, tenant_id, before, prepared, unlisted_max=self._unlisted_max())
+                answers = _shares(batch, results)
+                for submission, answer in zip(batch, answers, strict=True):
+                    if submission.then is not None:
+                        submission.then(conn, answer)
+            memory.confirm(prepared.decision, before.last_number, before.credit_version)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the answer, not to this thread
             return error
-        with self._changed:
-            self.batch_count += 1
-            self.request_count += len(requests)
-        if before.last_number - before.listed_number > listing.UNLISTED_MAX:
-            self._lists.set()
-        for submission, answer in zip(batch, answers, strict=True):
-            submission.future.set_result(answer)
+        self._keep(batch, before, answers)
         return None
 
+    def _unlisted_max(self) -> int:
+        """Return how many transfers without lines a batch leaves. On SQLite it writes them itself, when it is quiet."""
+        if self._ahead is not None:
+            return _UNLISTED_MAX
+        return _LISTED_AT_ONCE if self._waiting else listing.UNLISTED_MAX
 
-def _shares(batch: list[_Submission], results: Results) -> list[Results]:
+    def _keep(self, batch: list[_Submission], before: repository.Books, answers: list[Results]) -> None:
+        """Keep the promises of submissions that are in the books, and see to their lines."""
+        with self._changed:
+            self.batch_count += 1
+            self.request_count += sum(len(answer) for answer in answers)
+        unlisted = before.last_number - before.listed_number
+        if unlisted > listing.UNLISTED_MAX:
+            self._lists.set()
+        if unlisted > _LISTED_AT_ONCE:
+            self._lists_now.set()
+        for submission, answer in zip(batch, answers, strict=True):
+            submission.future.set_result(answer)
+
+
+def _requests(batch: list[_Submission]) -> list[TransferRequest]:
+    return [request for submission in batch for request in submission.requests]
+
+
+def _shares(batch: list[_Submission], results: Iterable[TransferResult]) -> list[Results]:
     """Return each submission's part of the results."""
     rest = iter(results)
     return [list(islice(rest, len(submission.requests))) for submission in batch]

@@ -22,6 +22,14 @@ from backend.ledger.rules import (
 )
 
 _MOVEMENTS = (TransferKind.SINGLE, TransferKind.PENDING)
+# To look a member of an enumeration up takes longer than all else that is done with it here.
+_SINGLE, _PENDING, _POST, _EXPIRE, _OK = (
+    TransferKind.SINGLE,
+    TransferKind.PENDING,
+    TransferKind.POST,
+    TransferKind.EXPIRE,
+    Code.OK,
+)
 
 
 class _Book:
@@ -41,14 +49,10 @@ class _Book:
 
     def record(self, drawn: Transfer, debit: Account, credit: Account) -> None:
         """Take in a transfer and its two accounts as they are after it."""
-        self._before.append(
-            (
-                (debit.account_id, self.accounts.get(debit.account_id)),
-                (credit.account_id, self.accounts.get(credit.account_id)),
-            )
-        )
-        self.accounts[debit.account_id] = debit
-        self.accounts[credit.account_id] = credit
+        debit_id, credit_id, known = drawn.debit_account_id, drawn.credit_account_id, self.accounts
+        self._before.append(((debit_id, known.get(debit_id)), (credit_id, known.get(credit_id))))
+        known[debit_id] = debit
+        known[credit_id] = credit
         self.transfers[drawn.transfer_id] = drawn
         self.inserted.append(drawn)
         if drawn.pending_id is not None:
@@ -124,12 +128,11 @@ def _one(book: _Book, request: TransferRequest, now: datetime) -> TransferResult
     if debit is None or credit is None:
         return TransferResult(request.transfer_id, Code.ACCOUNT_UNKNOWN)
     pending, posted = _amounts(book, drawn)
-    debit = debit.moved(side="debit", pending=pending, posted=posted)
-    credit = credit.moved(side="credit", pending=pending, posted=posted)
+    debit, credit = debit.debited(pending, posted), credit.credited(pending, posted)
     if not (debit.is_sound and credit.is_sound):
         return TransferResult(request.transfer_id, Code.INSUFFICIENT)
     book.record(drawn, debit, credit)
-    return TransferResult(drawn.transfer_id, Code.OK, drawn.amount_minor, drawn.recorded_at)
+    return TransferResult(drawn.transfer_id, _OK, drawn.amount_minor, drawn.recorded_at)
 
 
 def _draw_movement(request: TransferRequest, now: datetime) -> Transfer | Code:
@@ -146,7 +149,7 @@ def _draw_movement(request: TransferRequest, now: datetime) -> Transfer | Code:
         credit_account_id=request.credit_account_id,
         amount_minor=request.amount_minor,
         pending_id=None,
-        expires_at=request.expires_at if request.kind is TransferKind.PENDING else None,
+        expires_at=request.expires_at if request.kind is _PENDING else None,
         event_at=request.event_at,
         recorded_at=now,
         reference=request.reference,
@@ -156,14 +159,14 @@ def _draw_movement(request: TransferRequest, now: datetime) -> Transfer | Code:
 
 def _draw_resolution(book: _Book, request: TransferRequest, now: datetime) -> Transfer | Code:
     hold = book.transfers.get(request.pending_id or "")
-    if hold is None or hold.kind is not TransferKind.PENDING:
+    if hold is None or hold.kind is not _PENDING:
         return Code.NOT_PENDING
     if hold.transfer_id in book.resolutions:
         return Code.ALREADY_RESOLVED
-    if request.kind is TransferKind.EXPIRE and (hold.expires_at is None or now < hold.expires_at):
+    if request.kind is _EXPIRE and (hold.expires_at is None or now < hold.expires_at):
         return Code.NOT_DUE
     amount_minor = request.amount_minor
-    if request.kind is not TransferKind.POST:
+    if request.kind is not _POST:
         if amount_minor not in (0, hold.amount_minor):
             return Code.INVALID_AMOUNT
         amount_minor = hold.amount_minor
@@ -188,21 +191,21 @@ def _draw_resolution(book: _Book, request: TransferRequest, now: datetime) -> Tr
 
 def _amounts(book: _Book, drawn: Transfer) -> tuple[int, int]:
     """Return how a transfer changes what is pending and what is posted, on both its accounts."""
-    if drawn.kind is TransferKind.SINGLE:
+    if drawn.kind is _SINGLE:
         return 0, drawn.amount_minor
     if drawn.pending_id is None:
         return drawn.amount_minor, 0
     hold_minor = book.transfers[drawn.pending_id].amount_minor
-    return -hold_minor, drawn.amount_minor if drawn.kind is TransferKind.POST else 0
+    return -hold_minor, drawn.amount_minor if drawn.kind is _POST else 0
 
 
 def _same_body(stored: Transfer, request: TransferRequest) -> bool:
     if stored.kind is not request.kind or stored.pending_id != request.pending_id or stored.memo != request.memo:
         return False
     if stored.pending_id is not None:
-        amount_minor = request.amount_minor or (0 if request.kind is TransferKind.POST else stored.amount_minor)
+        amount_minor = request.amount_minor or (0 if request.kind is _POST else stored.amount_minor)
         return amount_minor == stored.amount_minor and request.reference in ("", stored.reference)
-    expires_at = request.expires_at if request.kind is TransferKind.PENDING else None
+    expires_at = request.expires_at if request.kind is _PENDING else None
     return (
         stored.debit_account_id == request.debit_account_id
         and stored.credit_account_id == request.credit_account_id

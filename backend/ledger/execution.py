@@ -76,7 +76,7 @@ def finish(
     assert before.stamp == prepared.stamp_before, "prepared on other books"
     decision = prepared.decision
     repository.store(conn, tenant_id, before, prepared.known, decision, prepared.stamp_after)
-    repository.add_residues(conn, tenant_id, left_on_clearing(decision.transfers))
+    repository.add_residues(conn, tenant_id, left_on_clearing(decision.transfers), prepared.stamp_after)
     if before.last_number + len(decision.transfers) - before.listed_number > unlisted_max:
         listing.list_new(conn, tenant_id)
     return list(decision.results)

@@ -83,9 +83,10 @@ class Memory:
             self.resolutions = {one.pending_id: one.transfer_id for one in decision.transfers if one.pending_id}
             self._unsure[id(decision)] = decision
         self.accounts.update(known.accounts)
+        accounts = self.accounts
         for account in decision.accounts:  # to the end: what the database does not have yet must not go
-            self.accounts.pop(account.account_id, None)
-            self.accounts[account.account_id] = account
+            accounts.pop(account.account_id, None)
+            accounts[account.account_id] = account
         for one in decision.transfers:
             if one.kind is TransferKind.PENDING:
                 self.holds[one.transfer_id] = one

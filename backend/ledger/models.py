@@ -9,7 +9,7 @@ guard it and those that come in order; its lines on its two accounts are written
 `listing_repository`.
 """
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, String, Table, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, PrimaryKeyConstraint, String, Table, text
 
 from backend.db import UtcDateTime, metadata
 
@@ -42,8 +42,8 @@ books = Table(
 accounts = Table(
     "ledger_accounts",
     metadata,
-    Column("tenant_id", _key(64), primary_key=True),
-    Column("account_id", _key(160), primary_key=True),
+    Column("tenant_id", _key(64), nullable=False),
+    Column("account_id", _key(160), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("owner_id", String(96), nullable=False),
     Column("normal_side", String(6), nullable=False),
@@ -54,6 +54,8 @@ accounts = Table(
     Column("credits_pending", BigInteger, nullable=False),
     Column("credits_posted", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),
+    # An index on one key of many begins with it, not with the tenant: the first column then decides a comparison.
+    PrimaryKeyConstraint("account_id", "tenant_id"),
     CheckConstraint(_AVAILABLE, name="available"),
     CheckConstraint(
         "debits_pending >= 0 AND debits_posted >= 0 AND credits_pending >= 0 AND credits_posted >= 0", name="sums"
@@ -67,8 +69,8 @@ accounts = Table(
 transfers = Table(
     "ledger_transfers",
     metadata,
-    Column("tenant_id", _key(64), primary_key=True),
-    Column("transfer_id", _key(160), primary_key=True),
+    Column("tenant_id", _key(64), nullable=False),
+    Column("transfer_id", _key(160), nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("kind", String(8), nullable=False),
     Column("debit_account_id", _key(160), nullable=False),
@@ -80,9 +82,9 @@ transfers = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("reference", _key(160), nullable=False),
     Column("memo", String(240), nullable=False),
+    PrimaryKeyConstraint("transfer_id", "tenant_id"),
     CheckConstraint("amount_minor > 0 AND debit_account_id <> credit_account_id", name="amount"),
     CheckConstraint("(kind IN ('post', 'void', 'expire')) = (pending_id IS NOT NULL)", name="pending"),
-    # An index on one key of many begins with it, not with the tenant: the first column then decides a comparison.
     #: What makes a hold resolve once, whatever the code above believes.
     Index(
         "uq_ledger_transfers_pending_id",
@@ -107,12 +109,13 @@ transfers = Table(
 lines = Table(
     "ledger_lines",
     metadata,
-    Column("tenant_id", _key(64), primary_key=True),
-    Column("account_id", _key(160), primary_key=True),
-    Column("event_at", UtcDateTime, primary_key=True),
-    Column("number", BigInteger, primary_key=True),
+    Column("tenant_id", _key(64), nullable=False),
+    Column("account_id", _key(160), nullable=False),
+    Column("event_at", UtcDateTime, nullable=False),
+    Column("number", BigInteger, nullable=False),
     #: What it posts: plus is a credit, minus a debit; zero for what only holds or releases.
     Column("credit_minor", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "tenant_id", "event_at", "number"),
     sqlite_with_rowid=False,
 )
 

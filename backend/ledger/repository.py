@@ -14,16 +14,19 @@ from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.db.insert import insert_once
-from backend.db.rowset import insert_rows, run_each
+from backend.db.rowset import insert_each, run_each
 from backend.kit.clock import epoch_ms, from_epoch_ms
 from backend.ledger.memory import Memory
 from backend.ledger.models import accounts, books, transfers
-from backend.ledger.repository_statements import LEFT, MOVE_ONE, MOVED, NEW, WANTED, statements
+from backend.ledger.repository_statements import LEFT, MADE, MOVE_ONE, MOVED, NEW, WANTED, statements
 from backend.ledger.rules import Account, Decision, Rows, Transfer, TransferKind, TransferRequest
 
 _LONG_AGO = from_epoch_ms(0)
+_NEVER_MS = 2**60
 _KIND = {kind.value: kind for kind in TransferKind}
 _resolution = transfers.alias("resolution")
+#: The statements that add residues, in their order.
+RESIDUES = ("add residues", "drop residues")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,12 @@ def lock_writer(conn: Connection, tenant_id: str) -> Books:
         insert_once(conn, books, {**first, "stamp": "", "credit_version": 0})
         found = conn.execute(query, {"tenant": tenant_id}).one()
     return Books(*found)
+
+
+def to_books(row: Sequence[str | None]) -> Books:
+    """Return books from the columns of their row as PostgreSQL writes them."""
+    last_number, expired_to, stamp, credit_version, listed_number = [value or "" for value in row]
+    return Books(int(last_number), from_epoch_ms(int(expired_to)), stamp, int(credit_version), int(listed_number))
 
 
 def set_books(conn: Connection, tenant_id: str, after: Books) -> None:
@@ -167,28 +176,70 @@ def store(conn: Connection, tenant_id: str, before: Books, known: Rows, decision
     """Insert a decision's transfers, number them, and set the sums of the accounts they moved. The lock is held."""
     if not decision.transfers:
         return
-    rows = _rows(tenant_id, decision.transfers, before.last_number)
-    insert_rows(conn, transfers, NEW, rows)
-    open_accounts(conn, tenant_id, [one for one in decision.accounts if one.account_id not in known.accounts])
-    _move(conn, tenant_id, [one for one in decision.accounts if one.account_id in known.accounts])
-    earliest = min((one.expires_at for one in decision.transfers if one.expires_at is not None), default=None)
-    expired_to = before.expired_to
-    if earliest is not None and epoch_ms(earliest) <= epoch_ms(expired_to):
-        expired_to = from_epoch_ms(epoch_ms(earliest) - 1)
-    reached = before.last_number + len(rows)
+    open_accounts(conn, tenant_id, opened(known, decision))
+    if conn.dialect.name == "postgresql":
+        given = written(tenant_id, known, decision, before.stamp, stamp)
+        done = conn.execute(statements("postgresql")["write"], given).rowcount
+        assert done == 1, "the books changed under the writer's lock"
+        return
+    insert_each(conn, transfers, NEW, _rows(tenant_id, decision.transfers, before.last_number))
+    _move_each(conn, tenant_id, _moved(known, decision))
+    expired_to = from_epoch_ms(min(epoch_ms(before.expired_to), _expired_to_at_most(decision)))
+    reached = before.last_number + len(decision.transfers)
     set_books(conn, tenant_id, replace(before, last_number=reached, expired_to=expired_to, stamp=stamp))
 
 
-def _move(conn: Connection, tenant_id: str, moved: Sequence[Account]) -> None:
-    if conn.dialect.name == "postgresql":
-        rows = [(one.account_id, *_sums(one)) for one in moved]
-        given = MOVED.given("postgresql", rows)
-        done = conn.execute(statements("postgresql")["move"], {"tenant": tenant_id, **given}).rowcount
-    elif moved:  # SQLite cannot be told to look accounts up by the rows given: it would try all with all
-        each = [(*_sums(one), tenant_id, one.account_id) for one in moved]
-        done = run_each(conn, statements("sqlite")["move one"], MOVE_ONE, each)
-    else:
+def written(tenant_id: str, known: Rows, decision: Decision, expected: str, stamp: str) -> dict[str, str | int]:
+    """Return the parameters of the one statement that stores a decision, whose accounts are open, on PostgreSQL."""
+    made, moved = decision.transfers, _moved(known, decision)
+    millis = _millis(made)
+    columns: list[list[str | int | None]] = [
+        [one.transfer_id for one in made],
+        [one.kind for one in made],
+        [one.debit_account_id for one in made],
+        [one.credit_account_id for one in made],
+        [one.amount_minor for one in made],
+        [one.pending_id for one in made],
+        [millis[one.expires_at] for one in made],
+        [millis[one.event_at] for one in made],
+        [one.reference for one in made],
+        [one.memo for one in made],
+    ]
+    sums = [(one.account_id, *_sums(one)) for one in moved]
+    return {
+        "tenant": tenant_id,
+        "expected_stamp": expected,
+        "new_stamp": stamp,
+        "recorded_at": epoch_ms(made[0].recorded_at),
+        "made_count": len(made),
+        "moved_count": len(moved),
+        "expired_to_at_most": _expired_to_at_most(decision),
+        **MADE.arrays(columns),
+        **MOVED.given("postgresql", sums),
+    }
+
+
+def opened(known: Rows, decision: Decision) -> list[Account]:
+    """Return the accounts a decision moves that were never used."""
+    return [one for one in decision.accounts if one.account_id not in known.accounts]
+
+
+def _moved(known: Rows, decision: Decision) -> list[Account]:
+    return [one for one in decision.accounts if one.account_id in known.accounts]
+
+
+def _expired_to_at_most(decision: Decision) -> int:
+    """Return up to when all holds are resolved at most, given the new ones, in milliseconds."""
+    earliest = min((one.expires_at for one in decision.transfers if one.expires_at is not None), default=None)
+    return _NEVER_MS if earliest is None else epoch_ms(earliest) - 1
+
+
+def _move_each(conn: Connection, tenant_id: str, moved: Sequence[Account]) -> None:
+    if not moved:
         return
+    # SQLite cannot be told to look accounts up by the rows given: it would try all with all.
+    each = [(*_sums(one), tenant_id, one.account_id) for one in moved]
+    done = run_each(conn, statements("sqlite")["move one"], MOVE_ONE, each)
     assert done == len(moved), "an account went away under the writer's lock"
 
 
@@ -196,12 +247,14 @@ def _sums(one: Account) -> tuple[int, int, int, int, int]:
     return one.debits_pending, one.debits_posted, one.credits_pending, one.credits_posted, one.version
 
 
+def _millis(made: Sequence[Transfer]) -> dict[datetime | None, int | None]:
+    """Return each time of some transfers in milliseconds: there are few, and counting them is slow."""
+    moments = {one.event_at for one in made} | {one.expires_at for one in made} | {one.recorded_at for one in made}
+    return {moment: None if moment is None else epoch_ms(moment) for moment in moments}
+
+
 def _rows(tenant_id: str, made: Sequence[Transfer], last_number: int) -> list[tuple[str | int | None, ...]]:
-    millis: dict[datetime | None, int | None] = {None: None}  # a batch has few times, and counting them is slow
-    for one in made:
-        for moment in (one.event_at, one.recorded_at, one.expires_at):
-            if moment is not None and moment not in millis:
-                millis[moment] = epoch_ms(moment)
+    millis = _millis(made)
     return [
         (
             tenant_id,
@@ -222,14 +275,19 @@ def _rows(tenant_id: str, made: Sequence[Transfer], last_number: int) -> list[tu
     ]
 
 
-def add_residues(conn: Connection, tenant_id: str, left: Mapping[tuple[str, str], int]) -> None:
+def add_residues(conn: Connection, tenant_id: str, left: Mapping[tuple[str, str], int], stamp: str) -> None:
     """Add what references left on clearing accounts to what they left before; what comes out even goes."""
     if not left:
         return
     dialect = conn.dialect.name
-    given = LEFT.given(dialect, [(account_id, reference, minor) for (account_id, reference), minor in left.items()])
-    for name in ("add residues", "drop residues"):
-        conn.execute(statements(dialect)[name], {"tenant": tenant_id, **given})
+    for name in RESIDUES:
+        conn.execute(statements(dialect)[name], residues_given(dialect, tenant_id, left, stamp))
+
+
+def residues_given(dialect: str, tenant_id: str, left: Mapping[tuple[str, str], int], stamp: str) -> dict[str, str]:
+    """Return the parameters of each of the statements that add residues to books with this stamp."""
+    rows = [(account_id, reference, minor) for (account_id, reference), minor in left.items()]
+    return {"tenant": tenant_id, "new_stamp": stamp, **LEFT.given(dialect, rows)}
 
 
 def due_holds(

@@ -52,6 +52,9 @@ class Code(StrEnum):
     LINKED_FAILED = "linked_failed"
 
 
+_OK, _EXISTS = Code.OK, Code.EXISTS  # to look a member of an enumeration up takes longer than all else about it
+
+
 class TransferRequest(Struct, frozen=True, kw_only=True, gc=False):
     """
     What the initiator asks for. The id is the initiator's and is the same on every retry.
@@ -84,7 +87,7 @@ class TransferResult(Struct, frozen=True, gc=False):
     @property
     def stands(self) -> bool:
         """Return whether the transfer is on the books, now or from before."""
-        return self.code in (Code.OK, Code.EXISTS)
+        return self.code is _OK or self.code is _EXISTS
 
 
 class Account(Struct, frozen=True, gc=False):
@@ -121,18 +124,31 @@ class Account(Struct, frozen=True, gc=False):
         """Return whether the account's rule allows these sums."""
         return self.may_go_negative or self.available_minor >= 0
 
-    def moved(self, *, side: chart.Side, pending: int, posted: int) -> "Account":
-        """Return the account after a movement on its debit or its credit side."""
-        debit, credit = (1, 0) if side == "debit" else (0, 1)
+    def debited(self, pending: int, posted: int) -> "Account":
+        """Return the account after a movement on its debit side."""
         return Account(
             self.account_id,
             self.normal_side,
             self.may_go_negative,
             self.credit_limit_minor,
-            self.debits_pending + pending * debit,
-            self.debits_posted + posted * debit,
-            self.credits_pending + pending * credit,
-            self.credits_posted + posted * credit,
+            self.debits_pending + pending,
+            self.debits_posted + posted,
+            self.credits_pending,
+            self.credits_posted,
+            self.version + 1,
+        )
+
+    def credited(self, pending: int, posted: int) -> "Account":
+        """Return the account after a movement on its credit side."""
+        return Account(
+            self.account_id,
+            self.normal_side,
+            self.may_go_negative,
+            self.credit_limit_minor,
+            self.debits_pending,
+            self.debits_posted,
+            self.credits_pending + pending,
+            self.credits_posted + posted,
             self.version + 1,
         )
 

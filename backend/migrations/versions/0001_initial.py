@@ -394,7 +394,7 @@ def upgrade() -> None:
             "debits_pending >= 0 AND debits_posted >= 0 AND credits_pending >= 0 AND credits_posted >= 0",
             name=op.f("ck_ledger_accounts_sums"),
         ),
-        sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_ledger_accounts")),
+        sa.PrimaryKeyConstraint("account_id", "tenant_id", name=op.f("pk_ledger_accounts")),
         postgresql_with={"fillfactor": 80},
         sqlite_with_rowid=False,
     )
@@ -465,7 +465,7 @@ def upgrade() -> None:
         sa.Column("event_at", UtcDateTime(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("credit_minor", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "account_id", "event_at", "number", name=op.f("pk_ledger_lines")),
+        sa.PrimaryKeyConstraint("account_id", "tenant_id", "event_at", "number", name=op.f("pk_ledger_lines")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -543,7 +543,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "amount_minor > 0 AND debit_account_id <> credit_account_id", name=op.f("ck_ledger_transfers_amount")
         ),
-        sa.PrimaryKeyConstraint("tenant_id", "transfer_id", name=op.f("pk_ledger_transfers")),
+        sa.PrimaryKeyConstraint("transfer_id", "tenant_id", name=op.f("pk_ledger_transfers")),
     )
     with op.batch_alter_table("ledger_transfers", schema=None) as batch_op:
         batch_op.create_index(

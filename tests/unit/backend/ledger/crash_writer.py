@@ -3,8 +3,8 @@ A process that fills a ledger in batches and freezes in the middle of one, for a
 
     python -m tests.unit.backend.ledger.crash_writer URL TENANT BATCHES
 
-Prints each committed batch's number; in the last batch it prints `middle` after the transfers went in and before the
-accounts moved, and waits for the end.
+Prints each committed batch's number; in the last batch it prints `middle` after the transfers went in and before all is
+committed, and waits for the end.
 """
 
 import sys
@@ -33,9 +33,9 @@ def main(url: str, tenant_id: str, batches: int) -> None:
     for number in range(batches):
         if number == batches - 1:
 
-            @event.listens_for(database.engine, "before_cursor_execute")
+            @event.listens_for(database.engine, "after_cursor_execute")
             def _freeze(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-                if statement.startswith("UPDATE ledger_accounts"):
+                if "INSERT INTO ledger_transfers" in statement:
                     print("middle", flush=True)
                     threading.Event().wait()
 

@@ -1,15 +1,19 @@
 """Group commit: what it answers, when, and what one bad submission can not do to the others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select
 
 from backend.db import Database
 from backend.ledger import service
+from backend.ledger.ahead import Ahead
 from backend.ledger.batcher import Batcher, LedgerBusy, Results
+from backend.ledger.execution import Prepared
 from backend.ledger.listing_repository import UNLISTED_MAX
 from backend.ledger.models import checkpoints, listings
 from backend.ledger.rules import Code, TransferKind, TransferRequest
@@ -65,6 +69,21 @@ class TestSubmit:
             assert codes(batcher.submit([hold(1)])) == [Code.OK]
             with database.read() as conn:
                 assert service.balances(conn, "gxu", WALLET).held_minor == 10
+
+    def test_on_postgresql_it_goes_ahead(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        sent = []
+        send = Ahead.send
+
+        def noted(self: Ahead, requests: Sequence[TransferRequest], now: datetime) -> Prepared | None:
+            prepared = send(self, requests, now)
+            sent.append(prepared is not None)
+            return prepared
+
+        monkeypatch.setattr(Ahead, "send", noted)
+        with batching(database) as batcher:
+            for number in range(4):
+                assert codes(batcher.submit([hold(number)])) == [Code.OK]
+        assert sent == ([] if database.is_sqlite else [True] * 3), "the first learns who wrote last"
 
     def test_what_waits_goes_together_and_in_order(self, database: Database) -> None:
         with batching(database) as batcher:
@@ -278,6 +297,30 @@ class TestIds:
         with database.read() as conn:
             assert service.balances(conn, "gxu", WALLET) == service.Balances(500, 490, 10)
             assert service.verify(conn, "gxu") == []
+
+    def test_a_known_id_costs_the_batch_one_more_try_and_nobody_his_neighbors(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with batching(database) as batcher:
+            assert codes(batcher.submit([hold(1)])) == [Code.OK]
+        tries: list[int] = []
+        with Batcher(database, "gxu", clock=lambda: NOW) as batcher:
+            tried = batcher._tried
+
+            def noted(batch: list[Any], *, trusting: bool = False) -> Exception | None:
+                tries.append(len(batch))
+                return tried(batch, trusting=trusting)
+
+            monkeypatch.setattr(batcher, "_tried", noted)
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                first = batcher.submit([hold(2)])
+                while batcher.waiting_count:
+                    pass
+                rest = [batcher.submit([hold(number)]) for number in (3, 1, 4)]
+            assert [codes(one) for one in (first, *rest)] == [[Code.OK], [Code.OK], [Code.EXISTS], [Code.OK]]
+        assert max(tries) == 3
+        assert tries.count(1) <= 1, "nobody was tried alone but who came first"
 
     def test_a_chain_that_is_there_stands_as_a_whole(self, database: Database) -> None:
         def chain() -> list[TransferRequest]:

@@ -233,3 +233,27 @@ class TestChains:
     def test_an_unfinished_chain_is_our_bug(self) -> None:
         with pytest.raises(AssertionError):
             codes(single("a", "wallet", "clearing", 10, linked=True))
+
+
+class TestSameBody:
+    @pytest.mark.parametrize(
+        ("reference", "code"),
+        [("", "exists"), ("ws_1", "exists"), ("ws_2", "exists_different"), ("ws", "exists_different")],
+    )
+    @pytest.mark.parametrize(("kind", "amount_minor"), [(TransferKind.POST, 40), (TransferKind.VOID, 0)])
+    def test_a_resolution_may_leave_its_holds_reference_out_and_name_no_other(
+        self, kind: TransferKind, amount_minor: int, reference: str, code: str
+    ) -> None:
+        held = decide(ROWS, [pending("h", "wallet", "clearing", 50, reference="ws_1")], now=NOW)
+        rows = after(ROWS, held)
+        rows = after(rows, decide(rows, [resolve("p", kind, "h", amount_minor)], now=NOW))
+
+        assert codes(resolve("p", kind, "h", amount_minor, reference=reference), rows=rows) == [code]
+
+    def test_a_resolution_with_a_reference_of_its_own_is_asked_for_by_it_or_by_none(self) -> None:
+        rows = after(ROWS, decide(ROWS, [pending("h", "wallet", "clearing", 50, reference="ws_1")], now=NOW))
+        rows = after(rows, decide(rows, [resolve("p", TransferKind.POST, "h", 40, reference="bill_7")], now=NOW))
+
+        asked = [resolve("p", TransferKind.POST, "h", 40, reference=one) for one in ("bill_7", "", "ws_1")]
+
+        assert codes(*asked, rows=rows) == ["exists", "exists", "exists_different"]

@@ -15,7 +15,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.db import Database
-from backend.ledger import chart, service
+from backend.ledger import chart, repository, service
 from backend.ledger.models import accounts, credit_limits, residues, transfers
 from backend.ledger.rules import Code, TransferKind, TransferResult
 from tests.factories import NOW
@@ -371,6 +371,16 @@ class TestSetCreditLimit:
             service.set_credit_limit(conn, "gxu", wallet, 30, set_by="fin", reason="", now=NOW)
             assert service.balances(conn, "gxu", wallet) == service.Balances(-30, 0, 0)
 
+    def test_what_is_held_already_cannot_be_forbidden_either(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=10)
+            service.set_credit_limit(conn, "gxu", wallet, 50, set_by="fin", reason="", now=NOW)
+            service.execute(conn, "gxu", [pending("h", wallet, clearing, 40)], now=NOW)
+            with pytest.raises(service.CreditInUse):
+                service.set_credit_limit(conn, "gxu", wallet, 29, set_by="fin", reason="", now=NOW)
+            service.set_credit_limit(conn, "gxu", wallet, 30, set_by="fin", reason="", now=NOW)
+            assert service.balances(conn, "gxu", wallet) == service.Balances(10, 40, 0)
+
     def test_an_account_outside_the_chart_has_none(self, database: Database) -> None:
         with database.write() as conn, pytest.raises(service.AccountUnknown):
             service.set_credit_limit(conn, "gxu", "pocket_money", 1, set_by="fin", reason="", now=NOW)
@@ -428,6 +438,17 @@ class TestExpireDue:
             service.execute(conn, "gxu", old, now=NOW)
             found = service.expire_due(conn, "gxu", later, 10)
             assert [result.transfer_id for result in found] == ["h1.expire", "h0.expire"]
+
+    def test_a_hold_is_due_at_its_very_moment_and_not_before(self, database: Database) -> None:
+        with database.write() as conn:
+            wallet, clearing, _ = open_accounts(conn, wallet_minor=500)
+            service.execute(conn, "gxu", [pending("h", wallet, clearing, 1, NOW + timedelta(seconds=1))], now=NOW)
+            before = NOW + timedelta(milliseconds=999)
+            assert repository.due_holds(conn, "gxu", NOW, before, 10) == []
+            assert service.expire_due(conn, "gxu", before, 10) == []
+            due = NOW + timedelta(seconds=1)
+            assert repository.due_holds(conn, "gxu", before, due, 10) == [("h", due)]
+            assert [one.transfer_id for one in service.expire_due(conn, "gxu", due, 10)] == ["h.expire"]
 
     def test_a_few_at_a_time_come_to_the_end(self, database: Database) -> None:
         with database.write() as conn:
