@@ -1,4 +1,8 @@
-"""What the ledger is measured with: an endless row of holds and captures."""
+"""
+What the ledger is measured with: an endless row of holds and captures.
+
+Most of it is made before anything is measured, as pgbench's script is: who asks is not what is measured.
+"""
 
 import random
 from collections import deque
@@ -14,6 +18,8 @@ MERCHANTS = 50
 _TOO_MUCH_MINOR = 10**10
 #: Of all holds, one in this many asks for more than there is.
 REFUSED_ONE_IN = 50
+#: Holds made beforehand: enough for some seconds.
+_MADE_BEFORE = 60_000
 
 
 class Traffic:
@@ -25,15 +31,26 @@ class Traffic:
         self._name = f"{utc_now():%Y%m%d%H%M%S}{seed}"
         self._count = 0
         self._began_at = utc_now()
-        self.standing: deque[str] = deque()
+        self._captures: dict[str, TransferRequest] = {}
+        self._holds: deque[TransferRequest] = deque()
+        #: Captures of the holds that stand.
+        self.standing: deque[TransferRequest] = deque()
+        for _ in range(_MADE_BEFORE):
+            self._make()
 
     def hold(self) -> TransferRequest:
         """Return the next hold."""
+        if not self._holds:
+            self._make()
+        return self._holds.popleft()
+
+    def _make(self) -> None:
+        """Make a hold, and its capture."""
         self._count += 1
         chance = self._chance
         merchant = 0 if chance.random() < 0.5 else chance.randrange(MERCHANTS)
         refused = self._count % REFUSED_ONE_IN == 0
-        return TransferRequest(
+        hold = TransferRequest(
             transfer_id=f"{self._name}-{self._count:09d}.hold",
             kind=TransferKind.PENDING,
             debit_account_id=f"cardholder_wallet/c{chance.randrange(1, self._account_count + 1)}",
@@ -44,16 +61,18 @@ class Traffic:
             reference=f"ws_{self._name}{self._count:09d}",
         )
 
-    def capture(self) -> TransferRequest:
-        """Return the capture of the oldest hold that stands."""
-        hold_id = self.standing.popleft()
-        return TransferRequest(
-            transfer_id=hold_id.replace(".hold", ".post"),
+        self._holds.append(hold)
+        self._captures[hold.transfer_id] = TransferRequest(
+            transfer_id=hold.transfer_id.replace(".hold", ".post"),
             kind=TransferKind.POST,
-            pending_id=hold_id,
+            pending_id=hold.transfer_id,
             amount_minor=120,
             event_at=self._began_at,
         )
+
+    def capture(self) -> TransferRequest:
+        """Return the capture of the oldest hold that stands."""
+        return self.standing.popleft()
 
     def batch(self, size: int) -> list[TransferRequest]:
         """Return the next requests: captures of what stands for one half, new holds for the rest."""
@@ -62,8 +81,9 @@ class Traffic:
 
     def heard(self, request: TransferRequest, stands: bool) -> None:
         """Take in what became of a request."""
-        if stands and request.kind is TransferKind.PENDING:
-            self.standing.append(request.transfer_id)
+        capture = self._captures.pop(request.transfer_id, None)
+        if stands and capture is not None:
+            self.standing.append(capture)
 
 
 def opened(url: str, synchronous: str) -> Database:

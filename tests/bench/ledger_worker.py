@@ -26,6 +26,7 @@ from tests.bench.ledger_load import Traffic, opened
 
 _WARM_UP_S = 1.0
 _UNDERWAY = 3
+_TICK_S = 0.001
 
 
 def closed(database: Database, tenant_id: str, traffic: Traffic, seconds: float, size: int) -> dict[str, float]:
@@ -75,7 +76,7 @@ def opened_loop(database: Database, tenant_id: str, traffic: Traffic, seconds: f
             due = began + number / rate
             wait = due - time.perf_counter()
             if wait > 0:
-                time.sleep(wait)
+                time.sleep(max(wait, _TICK_S))  # those who are due meanwhile are sent one after the other
             request = traffic.capture() if number % 2 and traffic.standing else traffic.hold()
             try:
                 send(request, due)
@@ -96,8 +97,8 @@ def main(
     mode: str, url: str, tenant_id: str, accounts: str, seed: str, seconds: str, figure: str, synchronous: str
 ) -> None:
     """Run, and print the figures."""
-    gc.freeze()
     traffic = Traffic(account_count=int(accounts), seed=int(seed) * 100_000 + os.getpid() % 100_000)
+    gc.freeze()
     run = closed if mode == "closed" else opened_loop
     print(json.dumps(run(opened(url, synchronous), tenant_id, traffic, float(seconds), int(figure))))
 
