@@ -10,8 +10,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
 from types import FrameType
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from backend.bootstrap.container import Backend
@@ -92,13 +95,18 @@ def _expire(backend: Backend) -> None:
     with ctx.db.read() as conn:
         tenant_ids = [tenant.tenant_id for tenant in tenants.list_all(conn)]
     for tenant_id in tenant_ids:
-        with _surviving("expire", tenant_id), ctx.db.write() as conn:
-            payments.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
-            staff_entries.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
-            credit_limits.follow(conn, tenant_id, now)
-            births.settle(conn, tenant_id, now)
+        with _surviving("expire", tenant_id):
+            payments.in_turn(ctx.db, tenant_id, partial(_expire_in, tenant_id=tenant_id, now=now))
     ingest.retry_parked(ctx)
     taps.forget_taps(ctx, now)
+
+
+def _expire_in(conn: Connection, tenant_id: str, now: datetime) -> None:
+    """Let a school's holds, proposals and credits end whose time is over, in its turn."""
+    payments.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
+    staff_entries.expire_due(conn, tenant_id, now, _EXPIRE_LIMIT)
+    credit_limits.follow(conn, tenant_id, now)
+    births.settle(conn, tenant_id, now)
 
 
 def _read_statements(backend: Backend) -> None:

@@ -1,7 +1,8 @@
 """
 Working off what is still to be said to or asked of providers. Any number of workers may run this.
 
-Each attempt is claimed in its own transaction, made outside any, and settled in another. Between claim and settling
+Each attempt is claimed in one transaction, made outside any, and settled in another; both are shared with whatever else
+of the school waits for its turn. Between claim and settling
 the operation is out of the others' way for as long as a call can take; if this process dies, it comes due again.
 
 An order is only ever asked about. A step whose answer is missing is asked about too, and said again, the same step,
@@ -20,7 +21,8 @@ from backend.kit.clock import Clock
 from backend.payments import orders, queue_repository, steps
 from backend.payments.port import NOT_FOUND, Answer, Declined, Order, Provider, Step
 from backend.payments.rules import ABANDON_AFTER, FIRST_QUERY_AFTER, Source, back_off
-from backend.payments.types import Operation
+from backend.payments.turns import in_turn
+from backend.payments.types import Authorization, Operation, TopUp
 
 log = logging.getLogger(__name__)
 
@@ -76,27 +78,34 @@ def ask_now(db: Database, providers: Mapping[str, Provider], tenant_id: str, ord
 
 
 def _attempt(db: Database, providers: Mapping[str, Provider], seen: Operation, clock: Clock) -> bool:
-    with db.write() as conn:
-        now = clock()
-        if not queue_repository.claim(conn, seen, now, now + FIRST_QUERY_AFTER):
-            return False
-        if _needs_no_call(conn, seen, now):
-            return True
-        found = orders.find(conn, seen.tenant_id, seen.order_id)
+    is_ours, found = in_turn(db, seen.tenant_id, lambda conn: _claim(conn, seen, clock()))
+    if found is None:
+        return is_ours
     order, provider = orders.order_of(found), providers[seen.method]
     if seen.kind in _INTENTS or seen.kind == "watch":
         answer, source = provider.query(order), Source.QUERY
     else:
         answer, source = _take_step(provider, order, orders.step_of(seen, found), is_new=seen.sent_at is None)
-    with db.write() as conn:
-        now = clock()
-        if seen.kind in _INTENTS:
-            orders.apply_answer(conn, seen.tenant_id, seen.order_id, answer, source=source, now=now)
-        elif seen.kind == "watch":
-            steps.apply_watch(conn, seen, answer, now)
-        else:
-            steps.apply_step(conn, seen, answer, source=source, now=now)
+    in_turn(db, seen.tenant_id, lambda conn: _settle(conn, seen, answer, source, clock()))
     return True
+
+
+def _claim(conn: Connection, seen: Operation, now: datetime) -> tuple[bool, Authorization | TopUp | None]:
+    """Return whether an operation is ours to attempt, and its order unless the attempt is over without the provider."""
+    if not queue_repository.claim(conn, seen, now, now + FIRST_QUERY_AFTER):
+        return False, None
+    if _needs_no_call(conn, seen, now):
+        return True, None
+    return True, orders.find(conn, seen.tenant_id, seen.order_id)
+
+
+def _settle(conn: Connection, seen: Operation, answer: Answer, source: Source, now: datetime) -> None:
+    if seen.kind in _INTENTS:
+        orders.apply_answer(conn, seen.tenant_id, seen.order_id, answer, source=source, now=now)
+    elif seen.kind == "watch":
+        steps.apply_watch(conn, seen, answer, now)
+    else:
+        steps.apply_step(conn, seen, answer, source=source, now=now)
 
 
 def _needs_no_call(conn: Connection, seen: Operation, now: datetime) -> bool:

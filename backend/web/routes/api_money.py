@@ -7,6 +7,7 @@ the last page's `next` as `after`.
 """
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -95,17 +96,17 @@ def own_transfers(here: Here, found: SignedIn, after: After = "", limit: Limit =
 @router.post("/me/purse-transfers", status_code=201)
 def transfer(here: Here, found: SignedIn, body: TransferBody) -> PurseTransfer:
     """Move money between two of the person's purses, once per request id; held money stays where it is."""
-    with here.backend.db.write() as conn:
-        return purse_transfers.transfer(
-            conn,
-            tenant_id=found.tenant_id,
-            cardholder_id=found.cardholder.cardholder_id,
-            from_purse=body.from_purse,
-            to_purse=body.to_purse,
-            amount_minor=body.amount_minor,
-            request_id=body.request_id,
-            now=here.now,
-        )
+    wanted = partial(
+        purse_transfers.transfer,
+        tenant_id=found.tenant_id,
+        cardholder_id=found.cardholder.cardholder_id,
+        from_purse=body.from_purse,
+        to_purse=body.to_purse,
+        amount_minor=body.amount_minor,
+        request_id=body.request_id,
+        now=here.now,
+    )
+    return payments.in_turn(here.backend.db, found.tenant_id, wanted)
 
 
 @router.get("/me/refunds")
@@ -138,18 +139,17 @@ def own_disputes(here: Here, found: SignedIn, after: After = "", limit: Limit = 
 @router.post("/me/disputes", status_code=201)
 def dispute(here: Here, found: SignedIn, body: DisputeBody) -> OwnDispute:
     """Dispute what a shower of the person's cost, within 30 days, once per request id."""
-    with here.backend.db.write() as conn:
-        opened = disputing.open_dispute(
-            conn,
-            tenant_id=found.tenant_id,
-            dispute_id=f"dp_{body.request_id}",
-            water_session_id=body.water_session_id,
-            cardholder_id=found.cardholder.cardholder_id,
-            reason=body.reason,
-            text=body.text,
-            now=here.now,
-        )
-    return _own(opened)
+    wanted = partial(
+        disputing.open_dispute,
+        tenant_id=found.tenant_id,
+        dispute_id=f"dp_{body.request_id}",
+        water_session_id=body.water_session_id,
+        cardholder_id=found.cardholder.cardholder_id,
+        reason=body.reason,
+        text=body.text,
+        now=here.now,
+    )
+    return _own(payments.in_turn(here.backend.db, found.tenant_id, wanted))
 
 
 # -- finance ---------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def ask_again(here: Here, found: Decider, case_id: Name) -> Operation:
 def entries(
     here: Here,
     found: Viewer,
-    state: Literal["proposed", "executed", "rejected", "expired"] | None = None,
+    state: Literal["proposed", "executed", "rejected", "expired", "ended"] | None = None,
     cardholder_id: Person = None,
     after: After = "",
     limit: Limit = 50,
@@ -231,15 +231,15 @@ def propose(here: Here, found: Finance, body: EntryBody) -> Entry:
 @router.post("/money/entries/{entry_id}/approve")
 def approve(here: Here, found: Decider, entry_id: Name, body: NoteBody | None = None) -> Entry:
     """Approve an entry as a second person; its money moves now, once."""
-    with here.backend.db.write() as conn:
-        return staff_entries.approve(
-            conn,
-            tenant_id=found.tenant_id,
-            entry_id=entry_id,
-            approved_by=found.cardholder.cardholder_id,
-            note=body.note if body else "",
-            now=here.now,
-        )
+    wanted = partial(
+        staff_entries.approve,
+        tenant_id=found.tenant_id,
+        entry_id=entry_id,
+        approved_by=found.cardholder.cardholder_id,
+        note=body.note if body else "",
+        now=here.now,
+    )
+    return payments.in_turn(here.backend.db, found.tenant_id, wanted)
 
 
 @router.post("/money/entries/{entry_id}/reject")

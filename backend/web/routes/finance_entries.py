@@ -4,7 +4,8 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
@@ -314,15 +315,12 @@ def decide(here: Here, request: Request, found: Viewer, form: SentForm, entry_id
     if wanted not in ("approve", "reject"):
         raise FormIncomplete(field="do")
     try:
-        with here.backend.db.write() as conn:
-            if wanted == "approve":
-                staff_entries.approve(
-                    conn, tenant_id=found.tenant_id, entry_id=entry_id, approved_by=by, note=note, now=here.now
-                )
-            else:
-                staff_entries.reject(
-                    conn, tenant_id=found.tenant_id, entry_id=entry_id, rejected_by=by, note=note, now=here.now
-                )
+        about: dict[str, Any] = {"tenant_id": found.tenant_id, "entry_id": entry_id, "note": note, "now": here.now}
+        if wanted == "approve":
+            work = partial(staff_entries.approve, **about, approved_by=by)
+        else:
+            work = partial(staff_entries.reject, **about, rejected_by=by)
+        payments.in_turn(here.backend.db, found.tenant_id, work)
     except NotFound:
         raise
     except BackendError as refusal:

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -203,17 +204,17 @@ def transfer(here: Here, request: Request, found: SignedIn, form: SentForm) -> R
     """Move money between two of the person's purses, once per form."""
     try:
         giver, _, taker = form.need("pair").partition(">")
-        with here.backend.db.write() as conn:
-            moved = purse_transfers.transfer(
-                conn,
-                tenant_id=found.tenant_id,
-                cardholder_id=found.cardholder.cardholder_id,
-                from_purse=giver,
-                to_purse=taker,
-                amount_minor=parse_yuan(form.need("amount")),
-                request_id=form.need("transfer_id"),
-                now=here.now,
-            )
+        wanted = partial(
+            purse_transfers.transfer,
+            tenant_id=found.tenant_id,
+            cardholder_id=found.cardholder.cardholder_id,
+            from_purse=giver,
+            to_purse=taker,
+            amount_minor=parse_yuan(form.need("amount")),
+            request_id=form.need("transfer_id"),
+            now=here.now,
+        )
+        moved = payments.in_turn(here.backend.db, found.tenant_id, wanted)
     except BackendError as refusal:
         typed = _Typed(pair=form.get("pair"), yuan=form.get("amount")[:10])
         return _wallet_page(here, request, found, refusal, typed)

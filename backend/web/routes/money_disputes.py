@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime
+from functools import partial
 
 from fastapi import APIRouter
 from sqlalchemy import Connection
@@ -82,17 +83,17 @@ def dispute(here: Here, request: Request, found: SignedIn, water_session_id: str
 def open_dispute(here: Here, request: Request, found: SignedIn, form: SentForm, water_session_id: str) -> Response:
     """Dispute a bill once per form."""
     try:
-        with here.backend.db.write() as conn:
-            disputing.open_dispute(
-                conn,
-                tenant_id=found.tenant_id,
-                dispute_id=f"dp_{form.need('dispute_id')[:40]}",
-                water_session_id=water_session_id,
-                cardholder_id=found.cardholder.cardholder_id,
-                reason=form.need("reason"),
-                text=_text(form),
-                now=here.now,
-            )
+        wanted = partial(
+            disputing.open_dispute,
+            tenant_id=found.tenant_id,
+            dispute_id=f"dp_{form.need('dispute_id')[:40]}",
+            water_session_id=water_session_id,
+            cardholder_id=found.cardholder.cardholder_id,
+            reason=form.need("reason"),
+            text=_text(form),
+            now=here.now,
+        )
+        payments.in_turn(here.backend.db, found.tenant_id, wanted)
     except NotFound:
         raise
     except BackendError as refusal:
