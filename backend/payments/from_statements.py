@@ -18,7 +18,7 @@ from backend.kit.clock import Clock
 from backend.ledger import service as ledger
 from backend.payments import bank_payouts, orders, queue_repository, steps
 from backend.payments.capabilities import MATRIX
-from backend.payments.order_numbers import order_no
+from backend.payments.order_numbers import order_no, step_nos
 from backend.payments.port import Answer, Declined, Provider, Succeeded
 from backend.payments.rules import Source
 from backend.payments.types import Operation
@@ -149,7 +149,7 @@ class _Settler:
         given_up = queue_repository.given_up(conn, tenant_id, method, now - LOOK_BACK, ("charge",))
         refused = queue_repository.refused_returns(conn, tenant_id, method, now - LOOK_BACK)
         numbers = {
-            number for seen in (*waiting, *given_up, *refused) for number in (seen.number, order_no(seen.order_id))
+            number for seen in (*waiting, *given_up, *refused) for number in (*_numbers(seen), order_no(seen.order_id))
         }
         told = statements.lines_of(conn, tenant_id, method, sorted(numbers)) if numbers else {}
         lines = {number: [line for line in listed if line.is_done] for number, listed in told.items()}
@@ -220,12 +220,17 @@ class _Settler:
             last_at = seen.asked_at or seen.sent_at
         else:
             return None
-        if seen.number in self._under_way:
+        if not self._under_way.isdisjoint(_numbers(seen)):
             return None
         first = seen.sent_at.astimezone(self._zone).date()
         last = last_at.astimezone(self._zone).date() + timedelta(days=1)
         needed = {first + timedelta(days=number) for number in range((last - first).days + 1)}
         return Declined(ABSENT) if needed <= self._whole_days else None
+
+
+def _numbers(seen: Operation) -> list[str]:
+    """Return every number that a row may know an operation by; a step may have been asked for again under another."""
+    return [seen.number] if seen.kind in _INTENTS else [seen.number, *step_nos(seen.operation_id)[1:]]
 
 
 def _sum(lines: Sequence[StatementLine], kinds: tuple[str, ...]) -> int:
@@ -254,7 +259,7 @@ def _step_answer(seen: Operation, lines: _Lines) -> Answer | None:
     """Return what a step's rows say: listed under its own number, or under its order's with its number beside it."""
     kinds = {"capture": ("completion", "payment"), "refund": ("refund",)}.get(seen.kind, ("refund", "release"))
     status = {"capture": "captured", "refund": "refunded"}.get(seen.kind, "voided")
-    own = [line for line in lines.get(seen.number, []) if line.kind in kinds]
+    own = [line for number in _numbers(seen) for line in lines.get(number, []) if line.kind in kinds]
     if not own:
         return None
     return Succeeded(status, _sum(own, kinds), own[0].provider_ref, own[0].happened_at)

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import re
 
+#: How often a step may be asked for under a new number.
+STEP_NUMBERS_MAX = 5
 _PLAIN = re.compile(r"[A-Za-z0-9]{8,32}")
 
 
@@ -18,3 +20,17 @@ def order_no(our_id: str) -> str:
     if _PLAIN.fullmatch(plain):
         return plain
     return base64.b32encode(hashlib.sha256(our_id.encode()).digest()[:20]).decode()
+
+
+def step_id(operation_id: str, round_number: int) -> str:
+    """
+    Return what a step is called when it is asked for again; the first time (0) it has its own name.
+
+    UnionPay never does under a number what it has refused under it, so each refusal needs another number.
+    """
+    return f"{operation_id}.again{round_number}" if round_number else operation_id
+
+
+def step_nos(operation_id: str) -> list[str]:
+    """Return every number a provider may know a step by, the first one first."""
+    return [order_no(step_id(operation_id, round_number)) for round_number in range(STEP_NUMBERS_MAX)]

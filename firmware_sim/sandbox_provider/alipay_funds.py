@@ -85,6 +85,9 @@ class Funds:
             if order is None or order.kind != "hold":
                 return failed("AUTH_ORDER_NOT_EXIST")
             operation = self._store.operation("alipay", merchant.merchant_id, request_no)
+            if operation is not None and operation.status == "refused":
+                self._store.forget(operation)  # what failed is asked for again under its own number
+                operation = None
             if operation is not None:
                 same = (operation.kind, operation.order_no) == ("void", order.order_no)
                 if not same or operation.amount_minor != amount_minor:

@@ -216,6 +216,9 @@ class Trades:
             if trade is None:
                 return failed("ACQ.TRADE_NOT_EXIST")
             operation = self._store.operation("alipay", merchant.merchant_id, key)
+            if operation is not None and operation.status == "refused":
+                self._store.forget(operation)  # what failed is asked for again under its own number
+                operation = None
             changed = operation is None
             if operation is None:
                 operation = Operation(

@@ -16,9 +16,11 @@ from typing import Any, cast
 import httpx
 from sqlalchemy import func, select
 
+from backend.cardholders import service as cardholders
+from backend.cardholders.types import Cardholder
 from backend.db import Database
 from backend.ledger import service as ledger
-from backend.payments import cases, providers, service
+from backend.payments import cases, providers, returning, service
 from backend.payments.models import operations
 from backend.payments.port import Provider
 from backend.payments.rails.wire import Wire
@@ -197,6 +199,50 @@ class School:
                 now=self.now,
             )
 
+    def void(self, auth_id: str) -> None:
+        """Release what is held."""
+        with self.db.write() as conn:
+            service.void(conn, tenant_id=self.tenant_id, auth_id=auth_id, now=self.now)
+
+    def refund(self, refund_id: str, auth_id: str, amount_minor: int) -> None:
+        """Give part of what was paid back."""
+        with self.db.write() as conn:
+            service.request_refund(
+                conn,
+                tenant_id=self.tenant_id,
+                refund_id=refund_id,
+                auth_id=auth_id,
+                amount_minor=amount_minor,
+                reason="cold",
+                now=self.now,
+            )
+
+    def status(self, operation_id: str) -> str:
+        """Return where an operation is."""
+        query = select(operations.c.status).where(operations.c.operation_id == operation_id)
+        with self.db.read() as conn:
+            return str(conn.execute(query).scalar_one())
+
+    def ask_again(self) -> int:
+        """Have providers asked again wherever finance can, and return how often that was."""
+        with self.db.write() as conn:
+            opened = cases.cases(conn, self.tenant_id, state="open", limit=99)
+            if opened:
+                finance = frozenset({"finance"})
+                person = Cardholder(self.tenant_id, "ch_fin", "fin", "fin", "fin", "staff", "active", finance)
+                cardholders.add_cardholder(conn, person, "a long password", self.now)
+            asked = 0
+            for each in opened:
+                if returning.may_ask_again(conn, each):
+                    where = {"tenant_id": self.tenant_id, "case_id": each.case_id}
+                    returning.ask_again(conn, asked_by="ch_fin", now=self.now, **where)
+                    asked += 1
+        return asked
+
+    def ask_now(self, order_id: str) -> bool:
+        """Have the provider asked about an order at once, as its payer may."""
+        return service.ask_now(self.db, self.providers, self.tenant_id, order_id, clock=self.clock)
+
     def resolve(self) -> int:
         """Work off what is due now."""
         return service.resolve_due(self.db, self.providers, clock=self.clock, limit=50)
@@ -267,10 +313,10 @@ class School:
             except ledger.AccountUnknown:
                 return 0
 
-    def cases(self) -> set[str]:
-        """Return the kinds of all cases."""
+    def cases(self, state: str | None = None) -> set[str]:
+        """Return the kinds of all cases, or of those in a state."""
         with self.db.read() as conn:
-            return {case.kind for case in cases.cases(conn, self.tenant_id, limit=99)}
+            return {case.kind for case in cases.cases(conn, self.tenant_id, state=state, limit=99)}
 
     def orders(self) -> list[dict[str, Any]]:
         """Return this school's orders as the provider has them."""

@@ -3,11 +3,13 @@
 import base64
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 
 from backend.kit.clock import Clock, utc_now
-from backend.payments.order_numbers import order_no
+from backend.payments.order_numbers import STEP_NUMBERS_MAX, order_no, step_id
 from backend.payments.port import (
     NOT_FOUND,
     Answer,
@@ -148,6 +150,8 @@ class UnionPay:
         budget = self._wire.budget()
         fields = messages.order_fields(merchant, order, payer, self._notify_url(order.tenant_id))
         told = self._tell(merchant, fields, order_no(order.order_id), order.ordered_at, budget, fresh=True)
+        if told == messages.NUMBER_KNOWN:
+            told = None
         return self._follow(told, lambda: self._ask_order(merchant, order, budget), budget)
 
     def _step(self, order: Order, step: Step) -> Answer:
@@ -163,9 +167,19 @@ class UnionPay:
             if not isinstance(asked, Succeeded):
                 return asked
             reference = asked.reference
-        fields = messages.step_fields(merchant, order, step, reference, self._notify_url(order.tenant_id))
-        told = self._tell(merchant, fields, order_no(step.operation_id), step.asked_at, budget)
-        return self._follow(told, lambda: self._ask_step(merchant, step, budget), budget)
+        return self._say_step(merchant, order, step, reference, budget)
+
+    def _say_step(self, merchant: UnionPayMerchant, order: Order, step: Step, reference: str, budget: Budget) -> Answer:
+        """Say a step under the first number it was not refused under; what is accepted is not repeated."""
+        answer: Answer = Unknown("unionpay_12")
+        for named in _rounds(step):
+            fields = messages.step_fields(merchant, order, named, reference, self._notify_url(order.tenant_id))
+            told = self._tell(merchant, fields, order_no(named.operation_id), named.asked_at, budget)
+            is_known = told == messages.NUMBER_KNOWN
+            answer = self._follow(None if is_known else told, partial(self._ask_one, merchant, named, budget), budget)
+            if not is_known or not _is_refused(answer):
+                break
+        return answer
 
     def _follow(self, told: Answer | None, ask: Callable[[], Answer], budget: Budget) -> Answer:
         """Return what is known: `told` when that settles it, otherwise what asking brings in the time there is."""
@@ -191,13 +205,15 @@ class UnionPay:
         *,
         fresh: bool = False,
     ) -> Answer | None:
-        """Return the answer to an order or a step, or None when it has to be asked about."""
+        """Return the answer to an order or a step, that its number is known, or None when it has to be asked about."""
         sent = self._send(merchant, _BACK, fields, budget)
         if isinstance(sent, Failure):
             return sent.answer(fresh=fresh)
         if isinstance(sent, Unknown):
             return sent
         answer = messages.foreign(merchant, sent, number, at) or messages.accepted(sent)
+        if answer == messages.NUMBER_KNOWN:
+            return answer
         if isinstance(answer, Unknown) and answer.reason.startswith(("accepted", "unionpay_")):
             return None
         return answer
@@ -207,6 +223,18 @@ class UnionPay:
         return asked if isinstance(asked, Unknown) else messages.about_order(asked, order)
 
     def _ask_step(self, merchant: UnionPayMerchant, step: Step, budget: Budget) -> Answer:
+        """Ask under each number in turn: behind a refusal there may be another round."""
+        answer: Answer = Declined(NOT_FOUND)
+        for named in _rounds(step):
+            asked = self._ask_one(merchant, named, budget)
+            if asked == Declined(NOT_FOUND):
+                break
+            answer = asked
+            if not _is_refused(answer):
+                break
+        return answer
+
+    def _ask_one(self, merchant: UnionPayMerchant, step: Step, budget: Budget) -> Answer:
         asked = self._ask(merchant, order_no(step.operation_id), step.asked_at, budget)
         return asked if isinstance(asked, Unknown) else messages.about_step(asked, step)
 
@@ -239,3 +267,13 @@ class UnionPay:
 
     def _notify_url(self, tenant_id: str) -> str:
         return f"{self._public_url}/notify/{self.method}/{tenant_id}"
+
+
+def _rounds(step: Step) -> Iterator[Step]:
+    """Yield a step under each of its names; a capture is said once."""
+    for round_number in range(1 if step.kind == "capture" else STEP_NUMBERS_MAX):
+        yield replace(step, operation_id=step_id(step.operation_id, round_number))
+
+
+def _is_refused(answer: Answer) -> bool:
+    return isinstance(answer, Declined) and answer.reason != NOT_FOUND

@@ -134,6 +134,10 @@ def foreign(merchant: UnionPayMerchant, fields: Mapping[str, str], number: str, 
     return None
 
 
+#: An order or step of this number is there already: what became of it must be asked.
+NUMBER_KNOWN = Unknown("unionpay_12")
+
+
 def accepted(fields: Mapping[str, str]) -> Unknown | Declined:
     """Return what the answer to an order or a step says: refused, or not known before it is asked about."""
     code = fields.get("respCode", "")

@@ -89,7 +89,8 @@ class WeChat:
 
     def void(self, order: Order, step: Step) -> Answer:
         """
-        Undo a charge whole, whatever became of it (reverse); one older than a week is refunded.
+        Undo a charge whole, whatever became of it (reverse); one older than a week is refunded, also when it was first
+        asked for earlier.
 
         Asked too early it is unknown, so that it is asked again: no reverse is sent in the first seconds.
         """
@@ -116,6 +117,9 @@ class WeChat:
         answer = messages.refused(status, node)
         if answer == Declined(NOT_FOUND):
             return Succeeded("absent", 0)
+        if answer == messages.REVERSE_EXPIRED:
+            undone = messages.after_reversed(self._ask(merchant, order, budget))
+            return undone if isinstance(undone, Succeeded) else self._refund(merchant, order, step, budget)
         is_early = isinstance(answer, Declined) and age < messages.REVERSE_SURELY_AFTER
         return Unknown("too_early") if is_early else answer
 

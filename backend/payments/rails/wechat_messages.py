@@ -83,6 +83,10 @@ def refused(status: int, node: Node) -> Declined | Unknown:
     return Declined(NOT_FOUND if code in _NOT_THERE else reason_of(code))
 
 
+#: A reverse that comes too late: the charge stands, or was undone before.
+REVERSE_EXPIRED = Unknown(reason_of("REVERSE_EXPIRE"))
+
+
 def charge(merchant: WeChatMerchant, order: Order, payer: Payer, notify_url: str) -> dict[str, Any]:
     """Return the body that takes an order's amount from the code shown."""
     return {
