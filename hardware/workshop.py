@@ -14,7 +14,7 @@ _CHECK_S_MAX = 600
 
 CHECKS: dict[str, tuple[str, ...]] = {
     "maps": ("hardware.check",),
-    "power": ("hardware.power", "--outlets", "16", "--open", "16", "--core-mm2", "1.5"),
+    "power": ("hardware.power", "--outlets", "16", "--open", "16", "--core-mm2", "1.5", "--readers", "8"),
     "parts": ("hardware.bom.check",),
     "schematic": ("hardware.schematics.draw", "hwo1", "--fresh", "--out", str(OUT / "schematics")),
     "wiring": ("hardware.wiring.check", "--out", str(OUT / "wiring")),

@@ -5,7 +5,8 @@ A part is used up to 80 % of its voltage and 70 % of its current; a circuit's su
 stands 60 °C inside a closed box with 10 K to spare. Mains is 230 V: a mains input is not derated but judged against the
 range its maker states, which must hold mains ± 10 %. Supply, fuse and the feed's parts carry what the budget of a full
 feed needs, all valves open, the gateway's computer included.
-`checked` says whether the figures were read in the datasheet; all others need that before they are bought.
+`checked` says whether the figures were read in the datasheet, `source` in which; all others need that before they are
+bought. What stands in the gateway box stands in a dry room: 45 °C in the box, with 10 K to spare.
 """
 
 import csv
@@ -17,7 +18,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hardware.power.budget import FUSE_A, FUSE_SHARE, OUTLETS_MAX, SUPPLY_W, Feed, load_a, supply_a
+from hardware.power.budget import (
+    FUSE_A,
+    FUSE_SHARE,
+    OUTLETS_MAX,
+    READER_FUSE_A,
+    READERS_MAX,
+    SUPPLY_W,
+    Feed,
+    fused_a,
+    load_a,
+    readers_a,
+    supply_a,
+)
 from hardware.schematics.hwo1 import BOARD, Board
 from hardware.schematics.values import value
 
@@ -25,13 +38,13 @@ FOLDER = Path(__file__).parent
 FILES = ("outlet_board", "outlet", "reader", "gateway_box")
 COLUMNS = (
     "refs", "quantity", "mpn", "manufacturer", "description", "rohs", "voltage_max_v", "voltage_need_v",
-    "current_max_a", "current_need_a", "supply_min_v", "supply_max_v", "supply_v", "temp_max_c", "checked",
+    "current_max_a", "current_need_a", "supply_min_v", "supply_max_v", "supply_v", "temp_max_c", "checked", "source",
 )  # fmt: skip
 _VOLTAGE_SHARE, _CURRENT_SHARE = 0.80, FUSE_SHARE
 MAINS_V, _MAINS_TOLERANCE = 230.0, 0.10
 #: what is more than this is mains
 _LOW_V_MAX = 60.0
-_TEMPERATURE_C_MIN = 70.0
+_TEMPERATURE_C_MIN, _DRY_ROOM_C_MIN = 70.0, 55.0
 _FIGURES = COLUMNS[6:14]
 _CHECKED = ("datasheet", "no")
 #: the figures that parts of a kind must have, by the letters of their ref; all together make one group
@@ -110,6 +123,12 @@ def complaints(name: str, lines: Sequence[Line]) -> list[str]:
                 found.append(f"{where}: {ref} is there twice")
             seen.add(ref)
         found += [f"{where}: {problem}" for problem in (*_words(line), *_there(line), *_derating(line))]
+        needed_c, stands_c = (
+            _DRY_ROOM_C_MIN if name == "gateway_box" else _TEMPERATURE_C_MIN,
+            line.figures.get("temp_max_c"),
+        )
+        if (stands_c or 0.0) < needed_c:
+            found.append(f"{where}: stands {stands_c or 0.0:g} °C, {needed_c:g} °C are needed")
     return found
 
 
@@ -120,6 +139,8 @@ def _words(line: Line) -> list[str]:
         found.append("is not RoHS")
     if text["checked"] not in _CHECKED:
         found.append(f"checked must be one of {', '.join(_CHECKED)}")
+    elif (text["checked"] == "no") == bool(text["source"].strip()):
+        found.append("a source belongs to a part that was checked, and to no other")
     if text["quantity"] != str(len(line.refs)):
         found.append(f"quantity {text['quantity']} is not the number of refs, {len(line.refs)}")
     return found
@@ -154,8 +175,6 @@ def _derating(line: Line) -> list[str]:
     for used in (line.figures.get("voltage_need_v"), supply):
         if used is not None and used > _LOW_V_MAX and used != MAINS_V:
             found.append(f"{used:g} V: mains is {MAINS_V:g} V")
-    if line.figures.get("temp_max_c", 0.0) < _TEMPERATURE_C_MIN:
-        found.append(f"stands {line.figures.get('temp_max_c', 0.0):g} °C, {_TEMPERATURE_C_MIN:g} °C are needed")
     return found
 
 
@@ -186,10 +205,12 @@ def values_against_schematic(lines: Sequence[Line], board: Board = BOARD) -> lis
 
 def against_budget(name: str, lines: Sequence[Line]) -> list[str]:
     """Return the parts of a list that are not rated for what a full feed draws, or are not those of the budget."""
-    feed = Feed(OUTLETS_MAX, OUTLETS_MAX, 1.5)
+    feed = Feed(OUTLETS_MAX, OUTLETS_MAX, 1.5, readers=READERS_MAX)
     needs = {
-        "gateway_box": {"PS1": supply_a(feed), "F2": supply_a(feed), "W2": supply_a(feed)}
-        | dict.fromkeys(("XT1", "W5"), load_a(feed)),
+        "gateway_box": {"PS1": supply_a(feed), "F2": fused_a(feed), "W2": fused_a(feed)}
+        | dict.fromkeys(("XT1", "W5"), load_a(feed))
+        | dict.fromkeys(("F3", "XT3", "W7"), readers_a(feed)),
+        "reader": dict.fromkeys(("XT1", "W2"), readers_a(feed)),
         "outlet": dict.fromkeys(("W1", "W3", "XA", "XB"), load_a(feed)),
         "outlet_board": dict.fromkeys(("J1", "J2"), load_a(feed)),
     }.get(name, {})
@@ -199,7 +220,7 @@ def against_budget(name: str, lines: Sequence[Line]) -> list[str]:
         stated_a = line_of[ref].figures.get("current_need_a", 0.0) if ref in line_of else 0.0
         if stated_a < need_a - 1e-9:
             found.append(f"{name} {ref}: {stated_a:g} A is less than the {need_a:.2f} A of a full feed")
-    for ref, budget_a in (("PS1", SUPPLY_W / feed.supply_v), ("F2", FUSE_A)):
+    for ref, budget_a in (("PS1", SUPPLY_W / feed.supply_v), ("F2", FUSE_A), ("F3", READER_FUSE_A)):
         if ref in needs and ref in line_of and line_of[ref].figures.get("current_max_a") != budget_a:
             found.append(f"{name} {ref}: the budget reckons with {budget_a:g} A")
     return found

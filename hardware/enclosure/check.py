@@ -30,9 +30,12 @@ PCB_MM, PCB_HOLES_MM = (100.0, 70.0), (92.0, 62.0)
 #: thread, and the nut's width over corners
 _GLANDS_MM = {"m12": (12.0, 16.2), "m16": (16.0, 21.0)}
 _HOLE_PLAY_MM = (0.2, 0.8)
-_RAIL_MM = 250.0
+_RAIL_MM = 300.0
 #: what hangs on the gateway box's rail
-_RAIL_WIDTHS_MM = {"PS1": 70.0, "F1": 18.0, "F2": 6.2, "GW1": 45.0, "IF1": 45.0, "SP1": 12.0, "XT1": 26.0, "XT2": 16.0}
+_RAIL_WIDTHS_MM = {
+    "PS1": 70.0, "F1": 18.0, "F2": 8.2, "F3": 8.2, "GW1": 45.0, "IF1": 45.0, "SP1": 12.0, "XT1": 26.0, "XT2": 16.0,
+    "XT3": 26.0,
+}  # fmt: skip
 _BUILD_S_MAX = 120
 
 

@@ -3,7 +3,8 @@ The voltage at the far end of a feed, and what its supply must deliver.
 
 Outlets hang on one pair of cores at equal distances. Worst case: the valves that are open are the farthest ones.
 Nothing limits how many valves are open at once, so a feed that is built carries all of its valves. The computer in the
-gateway box hangs on the same supply and the same fuse; its current does not flow through the pair.
+gateway box hangs on the same supply and the same fuse; its current does not flow through the pair. Readers have a fuse
+and a pair of their own on the same supply.
 """
 
 import math
@@ -21,6 +22,8 @@ SUPPLY_W, FUSE_A = 240.0, 8.0
 #: the computer with its USB devices: 20 W
 GATEWAY_A = 0.83
 OUTLETS_MAX = 16
+#: a reader ACR-1 at its most, the fuse of their pair, and how many there may be; they lie 5 m apart at most
+READER_A, READER_FUSE_A, READERS_MAX, READER_SPACING_M = 0.15, 2.0, 8, 5.0
 CORES_MM2 = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 
 
@@ -38,8 +41,12 @@ class Feed:
     valve_a: float = 0.250
     fuse_a: float = FUSE_A
     gateway_a: float = GATEWAY_A
+    #: on a pair of their own
+    readers: int = 0
 
     def __post_init__(self) -> None:
+        if self.readers < 0:
+            raise ValueError(f"there cannot be {self.readers} readers")
         if self.outlets < 1 or not 0 <= self.open_at_once <= self.outlets:
             raise ValueError(f"of {self.outlets} outlets {self.open_at_once} cannot be open")
         figures = (self.core_mm2, self.supply_w, self.supply_v, self.spacing_m, self.idle_a, self.valve_a, self.fuse_a)
@@ -54,9 +61,19 @@ def load_a(feed: Feed) -> float:
     return feed.outlets * feed.idle_a + feed.open_at_once * feed.valve_a
 
 
-def supply_a(feed: Feed) -> float:
-    """Return what supply and fuse deliver in the worst case, the gateway's computer included, in amperes."""
+def fused_a(feed: Feed) -> float:
+    """Return what flows through the feed's fuse in the worst case, the gateway's computer included, in amperes."""
     return load_a(feed) + feed.gateway_a
+
+
+def readers_a(feed: Feed) -> float:
+    """Return what flows into the readers' pair and its fuse in the worst case, in amperes."""
+    return feed.readers * READER_A
+
+
+def supply_a(feed: Feed) -> float:
+    """Return what the supply delivers in the worst case: outlets, computer and readers, in amperes."""
+    return fused_a(feed) + readers_a(feed)
 
 
 def end_voltage_v(feed: Feed) -> float:
@@ -67,6 +84,12 @@ def end_voltage_v(feed: Feed) -> float:
         current_a = beyond * feed.idle_a + min(beyond, feed.open_at_once) * feed.valve_a
         drop_v += current_a * segment_ohm
     return feed.supply_v - drop_v
+
+
+def reader_voltage_v(feed: Feed) -> float:
+    """Return the voltage at the farthest reader, in volts; their pair has the cross-section of the feed's."""
+    segment_ohm = 2 * READER_SPACING_M * RESISTIVITY_OHM_MM2_PER_M / feed.core_mm2
+    return feed.supply_v - READER_A * segment_ohm * feed.readers * (feed.readers + 1) / 2
 
 
 def refusals(feed: Feed) -> list[str]:
@@ -86,8 +109,19 @@ def refusals(feed: Feed) -> list[str]:
             f"the supply gives {available_a:.2f} A: {all_a:.2f} A × {SUPPLY_RESERVE} = {needed_a:.2f} A "
             f"are needed, {needed_a * feed.supply_v:.0f} W or more"
         )
-    if all_a > feed.fuse_a * FUSE_SHARE + 1e-9:
-        found.append(f"{all_a:.2f} A is over {FUSE_SHARE:.0%} of the fuse, {feed.fuse_a:g} A")
+    if fused_a(feed) > feed.fuse_a * FUSE_SHARE + 1e-9:
+        found.append(f"{fused_a(feed):.2f} A is over {FUSE_SHARE:.0%} of the fuse, {feed.fuse_a:g} A")
+    return [*found, *_readers(feed)]
+
+
+def _readers(feed: Feed) -> list[str]:
+    found = []
+    if feed.readers > READERS_MAX:
+        found.append(f"{feed.readers} readers on one feed: at most {READERS_MAX}")
+    if readers_a(feed) > READER_FUSE_A * FUSE_SHARE + 1e-9:
+        found.append(f"{readers_a(feed):.2f} A is over {FUSE_SHARE:.0%} of the readers' fuse, {READER_FUSE_A:g} A")
+    if reader_voltage_v(feed) < END_VOLTAGE_V_MIN:
+        found.append(f"{reader_voltage_v(feed):.1f} V at the farthest reader: at least {END_VOLTAGE_V_MIN} V is needed")
     return found
 
 

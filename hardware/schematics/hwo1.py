@@ -69,7 +69,7 @@ COMPONENTS = (
     Component("U4", "Interface_UART", "THVD1400D", "THVD1400D", _SO8),
     Component("U5", "Memory_NVRAM", "FM24C64B", "FM24CL64B", _SO8),
     Component("U6", "Timer_RTC", "RV-1805-C3", "RV-1805-C3", "Package_SON:MicroCrystal_C3_2.5x3.7mm"),
-    Component("F1", "Device", "Polyfuse", "0.5A 60V", "Fuse:Fuse_Bourns_MF-RHT050"),
+    Component("F1", "Device", "Polyfuse", "0.75A 60V", "Fuse:Fuse_Bourns_MF-RHT070"),
     Component("D1", "Device", "D_TVS", "SMBJ26A", "Diode_SMD:D_SMB"),
     Component("D2", "Device", "D_Schottky", "B1100", _SMA),
     Component("D3", "Device", "D_Schottky", "B1100", _SMA),

@@ -3,28 +3,30 @@ Checks the harnesses. `python -m hardware.wiring.check` reads ours; with `--out 
 
 Every pin and core is used or declared `nc`; both ends of a core have the same name; colors, cross-sections and lengths
 follow the lists in `limits`; a plug meets its opposite; a screen ends at 0 V or SHIELD, and SHIELD at earth beside the
-mains; terminals are named like the schematic's nets; part numbers are in the parts list and fit; the riser's cores
-carry its outlets.
+mains; terminals are named like the schematic's nets; part numbers are in the parts list and fit, and what is listed is
+drawn; the risers' cores carry their outlets and readers.
 """
 
 import argparse
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hardware.bom.check import FOLDER as BOM_FOLDER
 from hardware.bom.check import BomMalformed, Line, read
-from hardware.power.budget import Feed, refusals
+from hardware.power.budget import READER_SPACING_M, Feed, refusals
 from hardware.schematics.hwo1 import BOARD
 from hardware.wiring.limits import COLORS, GAUGE_MM2_MIN, GAUGE_MM2_MIN_ELSE, LENGTH_M_MAX, LENGTH_M_MAX_ELSE, RESERVED
 from hardware.wiring.shape import HarnessMalformed, malformed
 
 FOLDER = Path(__file__).parent
-HARNESSES = ("outlet", "reader", "gateway_box", "riser")
+HARNESSES = ("outlet", "reader", "gateway_box", "riser", "reader_riser")
 _GENDERS = {"male": "female", "female": "male"}
+#: boxes, glands, and the resistor that is clamped between two terminals
+_ON_NO_WIRE = ("E", "G", "R")
 _SUBTYPES = (*_GENDERS, "terminal", "leads")
 
 Document = Mapping[str, Any]
@@ -269,14 +271,28 @@ def _against_feed(document: Document) -> list[str]:
     found = []
     for (left, pin), core, _ in paths(document):
         if core is not None and label(document["connectors"][left], pin) == "+24V":
-            length_m, spacing_m = float(document["cables"][core[0]]["length"]), Feed(1, 0, 1.5).spacing_m
+            length_m = float(document["cables"][core[0]]["length"])
+            spacing_m = READER_SPACING_M if "readers" in load_of else Feed(1, 0, 1.5).spacing_m
             if length_m > spacing_m:
-                found.append(
-                    f"{core[0]}: {length_m:g} m, the budget reckons with {spacing_m:g} m from outlet to outlet"
-                )
+                found.append(f"{core[0]}: {length_m:g} m, the budget reckons with {spacing_m:g} m from box to box")
             gauge_mm2 = float(str(document["cables"][core[0]]["gauge"]).split(" ")[0])
             found += [f"{core[0]}: {said}" for said in refusals(Feed(core_mm2=gauge_mm2, **load_of))]
     return found
+
+
+def undrawn(documents: Iterable[Document]) -> list[str]:
+    """Return the parts that hang on a wire, are in the list of one of these harnesses, and are drawn in none."""
+    drawn: dict[str, set[str]] = {}
+    for document in documents:
+        names = {name.split("_")[-1] for name in (*document["connectors"], *document["cables"])}
+        drawn.setdefault(str(document["metadata"]["bom"]), set()).update(names)
+    return [
+        f"{bom}.csv: {ref} is in the parts list and in no harness"
+        for bom in sorted(drawn)
+        for line in read(BOM_FOLDER / f"{bom}.csv")
+        for ref in line.refs
+        if ref not in drawn[bom] and ref.rstrip("0123456789") not in _ON_NO_WIRE
+    ]
 
 
 def draw(path: Path, out: Path) -> None:
@@ -308,7 +324,10 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{path.name}: {len(document['connectors'])} connectors, {len(document['cables'])} cables, ok")
         if args.out and not found:
             draw(path, args.out)
-    return 1 if wrong else 0
+    missing = [] if args.files or wrong else undrawn(load(FOLDER / f"{name}.yml") for name in HARNESSES)
+    for said in missing:
+        print(said)
+    return 1 if wrong or missing else 0
 
 
 if __name__ == "__main__":

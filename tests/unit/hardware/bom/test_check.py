@@ -58,6 +58,10 @@ class TestComplaints:
             ("U3", {}, {"quantity": "2"}, "quantity 2"),
             ("U3", {}, {"manufacturer": " "}, "manufacturer is missing"),
             ("U3", {}, {"checked": "maybe"}, "checked must be"),
+            ("U3", {}, {"checked": "datasheet"}, "a source belongs to a part that was checked"),
+            ("U3", {}, {"source": "somewhere"}, "a source belongs to a part that was checked"),
+            ("U1", {}, {"source": " "}, "a source belongs to a part that was checked"),
+            ("F1", {"current_max_a": 0.33}, {}, "current 0.29 A is over 70% of 0.33 A"),
         ],
     )
     def test_name_the_part_and_the_reason(
@@ -75,6 +79,14 @@ class TestComplaints:
 
         assert any("Q1 is there twice" in said for said in complaints("x", [line, line]))
         assert any("belong together" in said for said in complaints("x", [half]))
+
+    def test_ask_less_warmth_of_what_stands_in_a_dry_room(self) -> None:
+        computer = listed("gateway_box", "GW1")
+        cooler = replace(computer, figures=computer.figures | {"temp_max_c": 50.0})
+
+        assert complaints("gateway_box", [computer]) == []
+        assert "stands 55 °C, 70 °C are needed" in complaints("outlet", [computer])[0]
+        assert "stands 50 °C, 55 °C are needed" in complaints("gateway_box", [cooler])[0]
 
     def test_judge_mains_by_the_makers_range(self) -> None:
         supply = listed("gateway_box", "PS1")
@@ -118,7 +130,12 @@ class TestAgainstBudget:
     @pytest.mark.parametrize(
         ("name", "ref", "figures", "word"),
         [
-            ("gateway_box", "PS1", {"current_need_a": 2.64}, "2.64 A is less than the 5.47 A of a full feed"),
+            ("gateway_box", "PS1", {"current_need_a": 5.47}, "5.47 A is less than the 6.67 A of a full feed"),
+            ("gateway_box", "F3", {"current_need_a": 0.9}, "0.9 A is less than the 1.20 A"),
+            ("gateway_box", "F3", {"current_max_a": 8.0}, "the budget reckons with 2 A"),
+            ("gateway_box", "W7", {"current_need_a": 0.9}, "0.9 A is less than the 1.20 A"),
+            ("reader", "W2", {"current_need_a": 0.15}, "0.15 A is less than the 1.20 A"),
+            ("reader", "XT1", {"current_need_a": 0.15}, "0.15 A is less than the 1.20 A"),
             ("gateway_box", "F2", {"current_need_a": 4.64}, "4.64 A is less than the 5.47 A"),
             ("gateway_box", "PS1", {"current_max_a": 3.83}, "the budget reckons with 10 A"),
             ("gateway_box", "F2", {"current_max_a": 4.0}, "the budget reckons with 8 A"),
@@ -149,7 +166,7 @@ class TestAgainstSchematic:
 class TestRead:
     def test_names_file_line_and_column(self, tmp_path: Path) -> None:
         path = tmp_path / "x.csv"
-        path.write_text(",".join(COLUMNS) + "\nU1,1,a,b,c,yes,many,,,,,,,85,no\n", encoding="utf-8")
+        path.write_text(",".join(COLUMNS) + "\nU1,1,a,b,c,yes,many,,,,,,,85,no,\n", encoding="utf-8")
 
         with pytest.raises(BomMalformed, match=r"x.csv:2: voltage_max_v 'many' is no number"):
             read(path)
@@ -164,11 +181,11 @@ class TestRead:
     @pytest.mark.parametrize(
         ("row", "word"),
         [
-            ("U1,1,a,b,c,yes,nan,,,,,,,85,no", "x.csv:2: voltage_max_v 'nan' is no finite number"),
-            ("U1,1,a,b,c,yes,inf,5,,,,,,85,no", "x.csv:2: voltage_max_v 'inf' is no finite number"),
-            ("U1,1,a,b,c,yes,5,-5,,,,,,85,no", "x.csv:2: voltage_need_v '-5' must be positive"),
-            ("U1,1", "x.csv:2: must have 15 cells"),
-            ("U1,1,a,b,c,yes,5,4,,,,,,85,no,more", "x.csv:2: must have 15 cells"),
+            ("U1,1,a,b,c,yes,nan,,,,,,,85,no,", "x.csv:2: voltage_max_v 'nan' is no finite number"),
+            ("U1,1,a,b,c,yes,inf,5,,,,,,85,no,", "x.csv:2: voltage_max_v 'inf' is no finite number"),
+            ("U1,1,a,b,c,yes,5,-5,,,,,,85,no,", "x.csv:2: voltage_need_v '-5' must be positive"),
+            ("U1,1", "x.csv:2: must have 16 cells"),
+            ("U1,1,a,b,c,yes,5,4,,,,,,85,no,,more", "x.csv:2: must have 16 cells"),
             ("", "x.csv: has no parts"),
         ],
     )

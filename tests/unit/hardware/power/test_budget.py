@@ -4,7 +4,19 @@ import pytest
 
 from hardware.bom.check import FOLDER, read
 from hardware.power.__main__ import main
-from hardware.power.budget import FUSE_A, SUPPLY_W, Feed, end_voltage_v, load_a, refusals, supply_a
+from hardware.power.budget import (
+    FUSE_A,
+    READER_FUSE_A,
+    SUPPLY_W,
+    Feed,
+    end_voltage_v,
+    fused_a,
+    load_a,
+    reader_voltage_v,
+    readers_a,
+    refusals,
+    supply_a,
+)
 
 
 class TestEndVoltageV:
@@ -24,8 +36,23 @@ class TestLoadA:
 
 
 class TestSupplyA:
-    def test_counts_the_gateways_computer_too(self) -> None:
+    def test_counts_the_gateways_computer_and_the_readers_too(self) -> None:
         assert supply_a(Feed(16, 16, 1.5)) == pytest.approx(16 * 0.29 + 0.83)
+        assert supply_a(Feed(16, 16, 1.5, readers=8)) == pytest.approx(16 * 0.29 + 0.83 + 8 * 0.15)
+
+
+class TestFusedA:
+    def test_does_not_count_the_readers_who_have_a_fuse_of_their_own(self) -> None:
+        assert fused_a(Feed(16, 16, 1.5, readers=8)) == pytest.approx(16 * 0.29 + 0.83)
+        assert readers_a(Feed(16, 16, 1.5, readers=8)) == pytest.approx(1.2)
+
+
+class TestReaderVoltageV:
+    @pytest.mark.parametrize(
+        ("readers", "core_mm2", "expected_v"), [(0, 1.5, 24.0), (1, 1.5, 23.98), (8, 1.5, 23.37), (8, 0.25, 20.22)]
+    )
+    def test_is_that_of_the_farthest_reader(self, readers: int, core_mm2: float, expected_v: float) -> None:
+        assert round(reader_voltage_v(Feed(1, 0, core_mm2, readers=readers)), 2) == expected_v
 
 
 class TestTheListedSupply:
@@ -34,6 +61,7 @@ class TestTheListedSupply:
 
         assert listed["PS1"]["current_max_a"] * 24 == SUPPLY_W
         assert listed["F2"]["current_max_a"] == FUSE_A
+        assert listed["F3"]["current_max_a"] == READER_FUSE_A
 
 
 class TestRefusals:
@@ -48,6 +76,11 @@ class TestRefusals:
             (Feed(16, 8, 0.75), ["19.7 V", "1 mm² would do"]),
             (Feed(16, 8, 1.5, supply_w=60), ["2.50 A", "4.16 A", "100 W"]),
             (Feed(32, 12, 2.5), ["at most 16", "19.8 V", "4 mm² would do"]),
+            (Feed(16, 16, 1.5, readers=8), []),
+            (Feed(16, 16, 1.5, readers=9), ["9 readers", "at most 8"]),
+            (Feed(1, 1, 1.5, readers=10), ["1.50 A is over 70% of the readers' fuse, 2 A"]),
+            (Feed(1, 1, 0.25, readers=8), ["20.2 V at the farthest reader"]),
+            (Feed(16, 16, 1.5, readers=8, supply_w=168), ["7.00 A", "6.67 A", "192 W"]),
             (Feed(60, 60, 4.0, supply_w=1000, fuse_a=40), ["at most 16", "no usual core"]),
         ],
     )
@@ -71,6 +104,9 @@ class TestMain:
             (["--outlets", "16", "--core-mm2", "1.5", "--supply-w", "nan"], 2, "finite"),
             (["--outlets", "16", "--core-mm2", "1.5", "--supply-w", "inf"], 2, "finite"),
             (["--outlets", "16", "--core-mm2", "1.5", "--spacing-m", "nan"], 2, "finite"),
+            (["--outlets", "16", "--core-mm2", "1.5", "--readers", "8"], 0, "8 readers, 23.4 V at the last"),
+            (["--outlets", "16", "--core-mm2", "1.5", "--readers", "9"], 1, "REFUSED: 9 readers"),
+            (["--outlets", "16", "--core-mm2", "1.5", "--readers", "-1"], 2, "impossible"),
             (["--outlets", "8", "--open", "9", "--core-mm2", "0.75"], 2, "impossible"),
             (["--outlets", "8", "--open", "8", "--core-mm2", "0"], 2, "positive"),
         ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hardware.wiring.check import FOLDER, HARNESSES, complaints, load, main
+from hardware.wiring.check import FOLDER, HARNESSES, complaints, load, main, undrawn
 
 Spoil = Callable[[dict[str, Any]], object]
 
@@ -78,6 +78,30 @@ class TestComplaints:
             ("gateway_box", lambda h: h["cables"]["W1"]["colors"].pop(), "W1:5 does not exist"),
             ("gateway_box", lambda h: h["connections"].pop(3), "SHIELD must reach PE at one place, not 0"),
             ("gateway_box", lambda h: h["metadata"].pop("earthed"), "SHIELD must reach PE at one place, not 0"),
+            ("gateway_box", lambda h: h["connections"].pop(12), "F3:1 is neither used nor declared nc"),
+            ("gateway_box", lambda h: h["connections"].pop(15), "XT3:3 is neither used nor declared nc"),
+            ("gateway_box", lambda h: clamp(h, 15, 2, [4, 3, 5]), "XT1:3 RS485_A leads to XT3:4 RS485_B"),
+            ("gateway_box", lambda h: h["metadata"]["nc"].append("PS1:6"), "PS1:6 is declared nc and used"),
+            ("gateway_box", lambda h: h["connectors"]["F3"].update(mpn="UT-6-HESI-8A"), "the list has UT-6-HESI-2A"),
+            ("gateway_box", lambda h: h["cables"]["W7"].update(gauge="0.5 mm2"), "+24V_P on 0.5 mm², not 1.5 mm²"),
+            ("reader_riser", lambda h: h["connections"].pop(1), "W3:1 is neither used nor declared nc"),
+            ("reader_riser", lambda h: h["connections"].pop(4), "R3_XT1:1 is neither used nor declared nc"),
+            ("reader_riser", lambda h: h["metadata"]["nc"].append("XT3:5"), "XT3:5 is declared nc and used"),
+            ("reader_riser", lambda h: clamp(h, 2, 2, [2, 1]), "R1_XT1:1 +24V leads to R2_XT1:2 GND"),
+            ("reader_riser", lambda h: clamp(h, 3, 1, [2, 1, "s"]), "carries RS485_A and is BN, not WH"),
+            ("reader_riser", lambda h: clamp(h, 3, 1, [1, "s", 2]), "the shield is for SHIELD"),
+            ("reader_riser", lambda h: h["cables"]["W2"].update(colors=["BK", "RD"]), "carries +24V and is BK, not RD"),
+            ("reader_riser", lambda h: h["cables"]["W2"].update(length=6), "W2: 6 m, the budget reckons with 5 m"),
+            ("reader_riser", lambda h: h["cables"]["W2"].update(gauge="2.5 mm2"), "OELFLEX-2X1.5 is not 2.5 mm²"),
+            ("reader_riser", lambda h: h["cables"]["W3"].pop("shield"), "W3:s does not exist"),
+            ("reader_riser", lambda h: h["cables"]["W3"].pop("mpn"), "W3: has no part number"),
+            (
+                "reader_riser",
+                lambda h: h["connectors"]["XT3"].update(mpn="1715750X"),
+                "1715750X is not in the parts list",
+            ),
+            ("reader_riser", lambda h: h["metadata"]["feed"].update(readers=9), "9 readers on one feed: at most 8"),
+            ("reader_riser", lambda h: h["cables"]["W2"].update(gauge="0.25 mm2"), "+24V on 0.25 mm², not 0.5 mm²"),
             ("riser", lambda h: h["metadata"].pop("feed"), "metadata.feed is missing"),
             ("riser", lambda h: h["connections"].append([{"XT9": [1]}, {"W1": [1]}, {"O1_J1": [1]}]), "XT9 is not one"),
             ("riser", lambda h: h["connections"].append([{"XT1": [1]}, {"W9": [1]}, {"O1_J1": [1]}]), "W9 is not one"),
@@ -94,6 +118,21 @@ class TestComplaints:
     )
     def test_name_the_mistake(self, name: str, spoil: Spoil, word: str) -> None:
         assert any(word in said for said in spoiled(name, spoil))
+
+
+class TestUndrawn:
+    def test_names_parts_that_are_listed_and_in_no_harness(self) -> None:
+        ours = {name: load(FOLDER / f"{name}.yml") for name in HARNESSES}
+        fewer = copy.deepcopy({name: dict(document) for name, document in ours.items()})
+        del fewer["gateway_box"]["connectors"]["F3"]
+        del fewer["reader_riser"]
+
+        assert undrawn(ours.values()) == []
+        assert undrawn(fewer.values()) == [
+            "gateway_box.csv: F3 is in the parts list and in no harness",
+            "reader.csv: W2 is in the parts list and in no harness",
+            "reader.csv: W3 is in the parts list and in no harness",
+        ]
 
 
 class TestMain:
