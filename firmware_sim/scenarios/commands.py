@@ -98,7 +98,7 @@ def run(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="campustap-run-", ignore_cleanup_errors=True) as fresh:
         folder = (given.state or Path(fresh)).resolve()
         stack = Stack(folder, seed, scenario.size, given.broker, given.database, supervise=True,
-                      with_neighbor=True, physics=scenario.physics, chances=scenario.chance)  # fmt: skip
+                      with_neighbor=scenario.neighbor, physics=scenario.physics, chances=scenario.chance)  # fmt: skip
         again = again_with(given, seed)
         try:
             result = play(scenario, seed, stack, console, is_live=not given.headless and console.is_terminal)

@@ -76,6 +76,8 @@ class Scenario:
     title: str
     seed: int
     size: PlanSize
+    #: whether another school lives in the same stack
+    neighbor: bool
     people: People
     day: Day | None
     physics: Mapping[str, float]

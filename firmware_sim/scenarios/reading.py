@@ -132,6 +132,7 @@ def parse(text: str, *, file: str, name: str) -> Scenario:
             reader.wrong((), f"[{needed}] is missing")
     anywhere = Shape()
     school = reader.table(raw.get("school", {}), SECTIONS["school"], ("school",), anywhere)
+    neighbor = school.pop("neighbor", True)
     if not reader.problems:
         anywhere = Shape.of(PlanSize(**school))
     parts: dict[str, dict[str, Any]] = {}
@@ -152,6 +153,7 @@ def parse(text: str, *, file: str, name: str) -> Scenario:
         title=parts["scenario"]["title"],
         seed=parts["scenario"]["seed"],
         size=PlanSize(**school),
+        neighbor=neighbor,
         people=People(**people, cheats=cheats),
         day=day,
         physics=parts["physics"],

@@ -62,6 +62,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "volume_limit_ml": _whole(150_000, 500, 200_000),
         "duration_limit_s": _whole(900, 5, 1_800),
         "makers_floor": Key("flag", False),
+        "neighbor": Key("flag", True),
     },
     "people": {
         "showers": _whole(10, 1, 2_000),

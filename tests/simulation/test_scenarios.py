@@ -57,6 +57,7 @@ title = "everybody is to be served, and nobody has money"
 outlets_per_floor = 1
 students = 2
 opening_minor = 0
+neighbor = false
 
 [people]
 showers = 1

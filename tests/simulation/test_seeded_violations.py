@@ -40,7 +40,7 @@ _SABOTAGE = {
     "captured_within_hold": "UPDATE water_sessions SET hold_minor = captured_minor - 1 WHERE captured_minor > 0"
     " AND tenant_id <> 'nhu'",
     "billed_as_counted": "UPDATE water_sessions SET closing_pulses = closing_pulses + 5 WHERE tenant_id <> 'nhu'",
-    "one_price": "UPDATE water_sessions SET charge_minor = charge_minor + 1 WHERE tenant_id <> 'nhu'",
+    "one_price": "UPDATE water_sessions SET charge_minor = charge_minor + 100 WHERE tenant_id <> 'nhu'",
     "charged_once": "INSERT INTO payment_authorizations SELECT tenant_id, 'auth_twin', water_session_id, cardholder_id,"
     " method, amount_minor, captured_minor, state, reason, created_at, expires_at, 'cap_twin', late_success,"
     " provider_ref FROM payment_authorizations WHERE captured_minor > 0 AND tenant_id <> 'nhu' LIMIT 1",
