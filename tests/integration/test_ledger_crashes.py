@@ -108,19 +108,22 @@ class TestKilledPostgres:
         _open_books(database)
 
         def stop_at_once(process: subprocess.Popen[str]) -> None:
-            psutil.Process(durable_postgres.get_pid()).send_signal(signal.SIGQUIT)
-            _wait_until_gone(durable_postgres, process)
+            postmaster = psutil.Process(durable_postgres.get_pid())
+            _signal(postmaster, signal.SIGQUIT)
+            _wait_until_gone(postmaster, process)
 
         def kill_all(process: subprocess.Popen[str]) -> None:
             postmaster = psutil.Process(durable_postgres.get_pid())
             for each in [postmaster, *postmaster.children()]:
                 _signal(each, signal.SIGKILL)
-            _wait_until_gone(durable_postgres, process)
+            _wait_until_gone(postmaster, process)
 
         def kill_one_backend(process: subprocess.Popen[str]) -> None:
             postmaster = psutil.Process(durable_postgres.get_pid())
-            busy = [each for each in postmaster.children() if each.status() != psutil.STATUS_ZOMBIE]
-            _signal(busy[-1], signal.SIGKILL)  # the newest serves the writer; the server then restarts itself
+            newest = max((each for each in postmaster.children() if not _is_gone(each)), key=lambda each: each.pid)
+            _signal(newest, signal.SIGKILL)  # it most likely serves the writer; the server then restarts itself
+            # Until the server has heard of it, it takes connections that it then ends in the middle of their work.
+            _wait_until(lambda: not newest.is_running(), "the server does not notice")
             process.terminate()
 
         chance = random.Random(11)
@@ -139,12 +142,22 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         assert not process.is_running()
 
 
-def _wait_until_gone(server: Embedded, writer: subprocess.Popen[str]) -> None:
-    pid = server.get_pid()
+def _is_gone(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended while we looked
+        return True
+
+
+def _wait_until(happened: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "the server does not end"
+    while not happened():
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.01)
+
+
+def _wait_until_gone(postmaster: psutil.Process, writer: subprocess.Popen[str]) -> None:
+    _wait_until(lambda: _is_gone(postmaster), "the server does not end")
     writer.terminate()
 
 
