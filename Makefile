@@ -37,7 +37,7 @@ test: $(READY)
 	@bash .ci/test_needs.sh
 	@bash hardware/tools.sh
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/e2e --ignore tests/simulation
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/e2e tests/simulation
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/simulation tests/e2e
 
 ## the same tests against a PostgreSQL server of your own: make postgres-test CAMPUSTAP_TEST_POSTGRES=postgresql+psycopg://…
 postgres-test: test

@@ -27,7 +27,7 @@ def run_school(folder: Path, **options: object) -> Iterator[School]:
         stack.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
-    """Yield the running school on SQLite and the embedded broker."""
+    """Yield the running school on SQLite and the embedded broker; it stops before other tests need the machine."""
     yield from run_school(tmp_path_factory.mktemp("school"))
