@@ -9,6 +9,9 @@ from backend.errors import BackendError
 #: States of refunds at WeChat that say the money has not gone back (yet).
 _NOT_DONE = frozenset({"PROCESSING", "CHANGE", "FAIL"})
 
+#: A reason quotes what the file says; a damaged one may say a lot.
+_REASON_CHARS_MAX = 300
+
 Kind = Literal[
     "payment",
     "refund",
@@ -143,5 +146,6 @@ class StatementRefused(BackendError):
 
         `line` is counted within `file` and 0 when the whole file is meant; `field` is named as in the file.
         """
+        reason = reason if len(reason) <= _REASON_CHARS_MAX else reason[:_REASON_CHARS_MAX] + "…"
         place = "".join((file, f", line {line}" if line else "", f", {field}" if field else ""))
         super().__init__(f"{place}: {reason}", cause=cause, file=file, line=line, field=field, reason=reason)

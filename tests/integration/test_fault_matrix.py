@@ -303,6 +303,30 @@ class TestAskedAgain:
         assert school.cases(state="open") == set()
 
     @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize("took", [True, False])
+    def test_a_deposit_that_can_be_reversed_no_more_is_refunded(self, school: School, took: bool) -> None:
+        held = f"auth_{school.name}_void"
+        assert school.authorize(held, "wechat").state is State.HELD
+        school.settle(timedelta(minutes=5))
+        school.void(held)
+        arm(school, "wechat", held, "void", "sent", took=took)
+        school.net.questions_down = True
+        for _ in range(4):
+            school.resolve()
+            school.move_to(school.now + timedelta(days=2))
+        school.net.questions_down = False
+
+        assert (school.status(f"{held}.void"), school.ask_again()) == ("abandoned", 1)
+        school.settle(timedelta(hours=1))
+
+        (order,) = school.orders()
+        done = {"void": 300} if took else {"refund": 300}
+        assert {each["kind"]: each["amount_minor"] for each in order["operations"]} == done
+        assert school.status(f"{held}.void") == "done"
+        assert school.owed_minor("wechat") == 0
+        school.assert_agreed("wechat")
+
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
     @pytest.mark.parametrize("method", CHARGING)
     @pytest.mark.parametrize("took", [True, False])
     def test_orders_are_known_when_the_third_question_is_answered(
