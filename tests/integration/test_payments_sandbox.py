@@ -12,6 +12,7 @@ import pytest
 
 from backend.db import Database
 from backend.payments import service
+from backend.payments.order_numbers import order_no
 from backend.payments.service import State
 from tests.factories import NOW
 from tests.fakes.sandbox_process import Sandbox
@@ -136,8 +137,9 @@ class TestWaitingPayers:
 
 
 class TestRefunds:
+    @pytest.mark.parametrize("workers", [1, 2])
     @every_method
-    def test_reach_the_payer_once(self, school: School, method: str) -> None:
+    def test_reach_the_payer_once(self, school: School, method: str, workers: int) -> None:
         auth_id = f"auth_{school.name}_back"
         assert school.authorize(auth_id, method).state is State.HELD
         school.capture(auth_id)
@@ -156,7 +158,7 @@ class TestRefunds:
         school.site.script(f"rf_{school.name}_0.refund", "timeout_after", verb="refund", seconds=2)
         school.net.attack("refund", "short")
 
-        school.settle(timedelta(hours=1))
+        school.settle(timedelta(hours=1), workers)
 
         with school.db.read() as conn:
             states = {service.refund(conn, school.tenant_id, f"rf_{school.name}_{number}").state for number in (0, 1)}
@@ -225,6 +227,42 @@ class TestNotifications:
         school.tenant_id = "another"
 
         assert school.take(method, headers, body) == 400
+
+    @on_sqlite
+    @every_method
+    def test_of_one_brand_say_nothing_at_another_s_address(self, school: School, method: str) -> None:
+        auth_id = f"auth_{school.name}_door"
+        assert school.authorize(auth_id, method).state is State.HELD
+        school.wait_until_notified()
+        (_, _, headers, body), *_ = school.site.listener.heard
+
+        answers = [school.take(other, headers, body) for other in METHODS if other != method]
+
+        assert answers == [400, 400]
+        assert school.cases() == {"notification_forged"}
+        assert school.auth(auth_id).state is State.HELD
+
+    @on_sqlite
+    @every_method
+    def test_about_one_order_say_nothing_of_another(self, school: School, method: str) -> None:
+        paid, unpaid = (f"auth_{school.name}_{each}" for each in ("one1", "two2"))
+        assert school.authorize(paid, method).state is State.HELD
+        school.wait_until_notified()
+        ((_, _, headers, body),) = school.site.listener.heard
+        arrive_late(school, method, unpaid)  # it never does
+
+        changed = body.replace(order_no(paid).encode(), order_no(unpaid).encode())
+        answers = [school.take(method, headers, each) for each in (changed, body, body)]
+
+        is_sealed = method == "wechat"  # its order number cannot be read on the way, let alone changed
+        assert answers == ([200, 200, 200] if is_sealed else [400, 200, 200])
+        assert (changed == body) is is_sealed
+        assert school.auth(unpaid).state is State.UNKNOWN
+        school.capture(paid)
+        school.settle(2 * DAY)
+        assert school.auth(unpaid).state is State.DECLINED
+        assert school.owed_minor(method) == 120
+        school.assert_agreed(method)
 
 
 class TestProviderDown:
