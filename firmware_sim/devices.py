@@ -19,6 +19,7 @@ from firmware_sim.device import LogEntry
 from firmware_sim.end_file import EndFile
 from firmware_sim.event_log import unpack
 from firmware_sim.nvm import FileNvm, NonVolatile
+from firmware_sim.site_plan import check_site
 from firmware_sim.station import SiteLine
 from firmware_sim.timing import Timing
 from firmware_sim.water_outlet import WaterOutlet
@@ -186,6 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         plan = plan_from(options.plan, "gateways", "devices")
+        check_site(options.plan, plan)
     except PlanWrong as wrong:
         print(wrong, file=sys.stderr)
         return 2

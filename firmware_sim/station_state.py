@@ -14,7 +14,7 @@ from firmware_sim.water_outlet import WaterOutlet
 def state_of(station: Station, plant: Plant, now_ms: int) -> dict[str, Any]:
     """Return everything an onlooker may know of a station now."""
     device = station.device
-    kind = "door" if station.fixture < 0 else "outlet"
+    kind = "door" if station.map_id == "chw.acr1" else "outlet" if station.fixture >= 0 else "part"
     line = {"device": station.device_id, "kind": kind, "map": station.map_id, "powered": device is not None,
             "silent": station.silent}  # fmt: skip
     if device is None:
