@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.contract.commands import CloseValve
-from gateway.contract.events import FaultRaised, ValveOpened, WaterSessionEnded
+from gateway.contract.events import WaterSessionEnded
 from gateway.devices.water_outlet import WaterOutlet
 from gateway.modbus.bus import NoAnswer, Priority
 from gateway.modbus.glances import Choice, packed
@@ -118,9 +118,9 @@ class Site:
 
     async def open(self, **changes: Any) -> None:
         self.controller.take(self.bench.order(opening(**changes)))
-        await self.until(lambda: self.controller.sessions and "ValveOpened" in self.bench.kinds())
-        self.device.run(300)
-        await self.until(lambda: self.glance.is_on() and self.device.outlet.state == "DISPENSING")
+        await self.cycles_until(lambda: self.states() == ["flowing"] and self.device.outlet.state == "DISPENSING")
+        await self.until(self.glance.is_on)
+        self.device.run(500)  # the valve takes a moment
         self.controller.nudge()  # a cycle sees what the opening has changed
         await self.glancing()
 
@@ -134,6 +134,12 @@ class Site:
             return bool(is_so())
 
         await self.until(looks)
+
+    def states(self) -> list[str]:
+        return [session.state for session in self.controller.sessions.values()]
+
+    def is_over(self) -> bool:
+        return not self.controller.sessions
 
     def events(self, kind: type[Any]) -> Sequence[Any]:
         return [event for event in self.bench.events() if isinstance(event, kind)]
@@ -272,7 +278,7 @@ class TestOpen:
 
         async def work() -> None:
             await site.open(volume_limit_ml=500)
-            await site.cycles_until(lambda: site.events(WaterSessionEnded))
+            await site.cycles_until(site.is_over)
 
         site.run(work)
         (ended,) = site.events(WaterSessionEnded)
@@ -300,9 +306,7 @@ class TestOpen:
             await site.open()
             for mixer_open, state in ((False, "paused"), (True, "flowing")):
                 site.device.mixer_open = mixer_open
-                await site.cycles_until(
-                    lambda state=state: [s.state for s in site.controller.sessions.values()] == [state]
-                )
+                await site.cycles_until(lambda state=state: site.states() == [state])
 
         site.run(work)
 
@@ -313,7 +317,7 @@ class TestOpen:
             await site.open()
             site.controller._begun_at = -1e9  # the device's clock hangs, ours does not
             site.glance.look()
-            await site.cycles_until(lambda: site.events(WaterSessionEnded))
+            await site.cycles_until(site.is_over)
 
         site.run(work)
 
@@ -323,7 +327,8 @@ class TestOpen:
         async def work() -> None:
             await site.open()
             site.device.temp = None
-            await site.cycles_until(lambda: site.events(FaultRaised))
+            await site.cycles_until(lambda: site.bench.registry.device("dev_o1").faults)
+            await site.cycles_until(lambda: site.controller.memory.faults)
 
         site.run(work)
 
@@ -356,9 +361,8 @@ class TestOpen:
 
         async def work() -> None:
             await site.open()
-            session = site.events(ValveOpened)[0].water_session_id
-            site.controller.take(site.bench.order(CloseValve(water_session_id=session)))
-            await site.cycles_until(lambda: site.events(WaterSessionEnded))
+            site.controller.take(site.bench.order(CloseValve(water_session_id="ws_1")))
+            await site.cycles_until(site.is_over)
 
         site.run(work)
 
