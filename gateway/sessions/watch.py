@@ -28,7 +28,8 @@ from gateway.uplink.store import NoRoom, Transaction
 
 log = logging.getLogger(__name__)
 
-FAST_PERIOD_S = 0.02
+#: while an end is near; on a slow line one outlet that closes must not keep the others' cards waiting
+FAST_PERIOD_S, FAST_SLOW_PERIOD_S = 0.02, 0.2
 HOT_PERIOD_S = 0.4
 SAMPLE_PERIOD_S = 0.9
 IDLE_STATUS_PERIOD_S = 5.0
@@ -51,6 +52,7 @@ class OutletWatch(DeviceController):
         *,
         period_s: float,
         meter_period_s: int,
+        sample_period_s: float = SAMPLE_PERIOD_S,
         hot_period_s: float = HOT_PERIOD_S,
         idle_period_s: float = IDLE_STATUS_PERIOD_S,
         is_slow: bool = False,
@@ -60,7 +62,7 @@ class OutletWatch(DeviceController):
         self._hot_period_s, self._idle_period_s = hot_period_s, idle_period_s
         #: whether an open outlet's flags come with its status alone, because the line has no time for both
         self._is_slow = is_slow
-        self._meter_period_s = meter_period_s
+        self._meter_period_s, self._sample_period_s = meter_period_s, sample_period_s
         #: sessions that are not over, by the id the device knows; more than one only after trouble
         self.sessions = {session.session_u32: session for session in sessions}
         self._status: OutletStatus | None = None
@@ -82,9 +84,9 @@ class OutletWatch(DeviceController):
         return bool(self.sessions)
 
     def period_s(self) -> float:
-        """Return how long to wait until the next cycle: hardly at all while an end is near."""
+        """Return how long to wait until the next cycle: not long while an end is near."""
         if any(session.state == State.CLOSING for session in self.sessions.values()) or self._closed_since is not None:
-            return FAST_PERIOD_S
+            return FAST_SLOW_PERIOD_S if self._is_slow else FAST_PERIOD_S
         return self._hot_period_s if self._is_slow and self.sessions else self._period_s
 
     # -- coming up
@@ -213,7 +215,8 @@ class OutletWatch(DeviceController):
             return
         if status.state == "CLOSING" or status.valve == "CLOSING":
             return
-        await self._drain()
+        if status.log_head != self.memory.log_sequence:
+            await self._drain()
         if not self.sessions:
             self._closed_since = None
         elif self._closed_since is None:
@@ -272,9 +275,10 @@ class OutletWatch(DeviceController):
         return session
 
     def _sample(self, session: SessionMemory, status: OutletStatus | Glimpse) -> None:
-        if self._now() - self._sampled_at < SAMPLE_PERIOD_S:
+        now = self._now()
+        if now - self._sampled_at < self._sample_period_s:
             return
-        self._sampled_at = self._now()
+        self._sampled_at = now
         self._in.uplink.sample(
             sample_of(session, status, at_ms=self._in.clock(), is_paused=session.state == State.PAUSED)
         )
