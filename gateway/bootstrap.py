@@ -217,6 +217,7 @@ class Gateway:
             sessions,
             period_s=period_s,
             meter_period_s=self._config.meter_period_s,
+            sample_period_s=self._config.sample_period_ms / 1000,
             hot_period_s=max(each.hot_period_ms for each in on_lines) / 1000,
             idle_period_s=max(each.idle_period_ms for each in on_lines) / 1000,
             is_slow=line.is_slow and has_profile(register_map),

@@ -102,6 +102,8 @@ class Config:
     journal_rows_max: int = 20_000
     journal_free_bytes_min: int = 64 * 1024 * 1024
     meter_period_s: int = 60
+    #: how often an open outlet's pulses are told at most; below the period of its polls, each poll is told
+    sample_period_ms: int = 900
     resend_s: int = 5
     #: how often each line is asked for a unit nobody configured; 0 is never
     look_period_s: int = 10
@@ -184,6 +186,7 @@ _TOP = frozenset(
         "journal_rows_max",
         "journal_free_bytes_min",
         "meter_period_s",
+        "sample_period_ms",
         "resend_s",
         "look_period_s",
         "backend_url",
@@ -385,6 +388,7 @@ def load_config(path: Path) -> Config:
         journal_rows_max=top.number("journal_rows_max", 20, 10_000_000, 20_000),
         journal_free_bytes_min=top.number("journal_free_bytes_min", 0, 2**50, 64 * 1024 * 1024),
         meter_period_s=top.number("meter_period_s", 1, 86_400, 60),
+        sample_period_ms=top.number("sample_period_ms", 1, 60_000, 900),
         resend_s=top.number("resend_s", 1, 600, 5),
         look_period_s=top.number("look_period_s", 0, 86_400, 10),
         backend_url=backend_url,

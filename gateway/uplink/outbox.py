@@ -82,6 +82,8 @@ class Outbox:
         self._oldest_since = 0.0
         self.blockages = 0
         self._samples: deque[MeterSampled] = deque(maxlen=SAMPLES_MAX)
+        #: set when so many samples wait that they must go before their time
+        self._crowded = asyncio.Event()
         #: questions asked and not answered, oldest first
         self._questions: dict[str, CredentialPresented] = {}
         self._wake = store.committed
@@ -161,11 +163,16 @@ class Outbox:
     def sample(self, sample: MeterSampled) -> None:
         """Queue a sample; the oldest is dropped when too many wait."""
         self._samples.append(sample)
+        if len(self._samples) == SAMPLES_MAX // 2:
+            self._crowded.set()
 
     async def run_telemetry(self) -> None:
         """Send samples in batches, until cancelled."""
         while True:
-            await asyncio.sleep(TELEMETRY_PERIOD_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TELEMETRY_PERIOD_S):
+                    await self._crowded.wait()
+            self._crowded.clear()
             if self._samples and self._publisher.connected:
                 batch = TelemetryBatch(samples=list(self._samples))
                 self._samples.clear()

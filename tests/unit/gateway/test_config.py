@@ -84,6 +84,7 @@ class TestLoadConfig:
     def test_knows_every_key_it_reads(self, tmp_path: Path) -> None:
         top = (
             "journal_rows_max = 100\njournal_free_bytes_min = 0\nmeter_period_s = 5\nresend_s = 2\nlook_period_s = 0\n"
+            "sample_period_ms = 100\n"
             'backend_url = "http://b"\nmetrics_port = 0\n[broker]\nca = "a"\ncert = "b"\nkey = "c"\n'
         )
         periods = 'flags_period_ms = 20\nhot_period_ms = 20\nidle_period_ms = 20\nparity = "N"\n'

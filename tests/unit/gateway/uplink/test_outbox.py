@@ -173,17 +173,7 @@ class TestTelemetry:
 
         async def work() -> None:
             for number in range(SAMPLES_MAX + 5):
-                sample = MeterSampled(
-                    device="dev_1",
-                    water_session_id="ws_1",
-                    at_ms=number,
-                    pulses=0,
-                    k_factor_pulses_per_m3=1,
-                    flow_ml_per_min=0,
-                    temperature_decidegc=None,
-                    elapsed_s=0,
-                )
-                post.outbox.sample(sample)
+                post.outbox.sample(_sample(number))
             sending = asyncio.create_task(post.outbox.run_telemetry())
             await until(lambda: bool(post.publisher.sent))
             sending.cancel()
@@ -192,6 +182,39 @@ class TestTelemetry:
         ((_, payload, options),) = post.publisher.sent
         batch = msgspec.json.decode(payload)["samples"]
         assert (len(batch), batch[0]["at_ms"], options["qos"]) == (SAMPLES_MAX, 5, 0)
+
+    def test_goes_before_its_time_rather_than_drop_anything(self, tmp_path: Path) -> None:
+        post = Post(tmp_path)
+        told = 3 * SAMPLES_MAX
+
+        async def work() -> None:
+            sending = asyncio.create_task(post.outbox.run_telemetry())
+            for number in range(told):
+                post.outbox.sample(_sample(number))
+                if number % 50 == 0:
+                    await asyncio.sleep(0)
+            await until(lambda: _told(post) == list(range(told)))
+            sending.cancel()
+
+        asyncio.run(work())
+
+
+def _sample(at_ms: int) -> MeterSampled:
+    return MeterSampled(
+        device="dev_1",
+        water_session_id="ws_1",
+        at_ms=at_ms,
+        pulses=0,
+        k_factor_pulses_per_m3=1,
+        flow_ml_per_min=0,
+        temperature_decidegc=None,
+        elapsed_s=0,
+    )
+
+
+def _told(post: Post) -> list[int]:
+    batches = [msgspec.json.decode(payload)["samples"] for _, payload, _ in post.publisher.sent]
+    return [sample["at_ms"] for batch in batches for sample in batch]
 
 
 class TestHealth:
