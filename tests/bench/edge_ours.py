@@ -110,8 +110,14 @@ def _line(number: int, port: int | str, period_ms: int, baud: int) -> str:
 
 
 @contextmanager
-def running(folder: Path, site: Outlets, broker_port: int, *, period_ms: int = 0, baud: int = 0) -> Iterator[Ours]:
-    """Run the gateway over the site's lines until all outlets answer; on serial lines if they have a speed."""
+def running(
+    folder: Path, site: Outlets, broker_port: int, *, period_ms: int = 0, baud: int = 0, sample_ms: int = 0
+) -> Iterator[Ours]:
+    """
+    Run the gateway over the site's lines until all outlets answer; on serial lines if they have a speed.
+
+    Whatever time is 0 is as it is installed.
+    """
     key = Ed25519PrivateKey.generate()
     state = folder / "state"
     state.mkdir()
@@ -125,7 +131,8 @@ def running(folder: Path, site: Outlets, broker_port: int, *, period_ms: int = 0
     config = folder / "gateway.toml"
     config.write_text(
         f'tenant = "{_TENANT}"\ngateway = "{_GATEWAY}"\nstate_dir = "{state}"\nlook_period_s = 0\n'
-        f'[broker]\nhost = "127.0.0.1"\nport = {broker_port}\n'
+        + (f"sample_period_ms = {sample_ms}\n" if sample_ms else "")
+        + f'[broker]\nhost = "127.0.0.1"\nport = {broker_port}\n'
         f'[command_keys]\n{KID} = "{public_text(key.public_key())}"\n{lines}{devices}',
         encoding="utf-8",
     )
