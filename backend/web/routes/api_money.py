@@ -337,7 +337,7 @@ def obstacles(here: Here, found: Viewer, cardholder_id: Name) -> list[ObstacleOu
 def payouts(
     here: Here,
     found: Viewer,
-    state: Literal["waiting", "payable", "paid"] | None = None,
+    state: Literal["waiting", "payable", "paid", "owes"] | None = None,
     cardholder_id: Person = None,
     after: After = "",
     limit: Limit = 50,
