@@ -165,6 +165,21 @@ class TestFlow:
         assert np.all((tail > 0) & (tail < 40))
         assert site.flow_lpm.sum() == 0
 
+    @pytest.mark.parametrize("running", [2, 9])
+    def test_leaves_nothing_behind_when_valves_shut_within_one_step(self, running: int) -> None:
+        site = water(10)
+        site.broken.reverse_lpm[0] = 3.0
+        for _ in range(5):
+            site.step(1.0, np.arange(10) < running)
+        site.broken.reverse_lpm[0] = 0.0
+        closing = site.step(1.0, np.zeros(10, dtype=bool)).copy()
+
+        after = site.step(1.0, np.zeros(10, dtype=bool))
+
+        assert closing[:running].min() > 0
+        assert after.tolist() == site.reverse_pulses().tolist() == [0] * 10
+        assert site.flow_lpm.tolist() == [0.0] * 10
+
 
 class TestPulses:
     def test_stay_within_the_meters_class_and_never_go_back(self) -> None:
