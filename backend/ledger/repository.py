@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, exists, select
@@ -23,6 +24,7 @@ from backend.ledger.rules import Account, Decision, Rows, Transfer, TransferKind
 
 _LONG_AGO = from_epoch_ms(0)
 _NEVER_MS = 2**60
+_ID = attrgetter("account_id")
 _KIND = {kind.value: kind for kind in TransferKind}
 _resolution = transfers.alias("resolution")
 #: The statements that add residues, in their order.
@@ -83,7 +85,7 @@ def _load(conn: Connection, name: str, tenant_id: str, keys: Collection[str]) ->
     if not keys:
         return ()
     dialect = conn.dialect.name
-    given = WANTED.given(dialect, [(key,) for key in keys])
+    given = WANTED.given(dialect, [(key,) for key in sorted(keys)])
     return conn.execute(statements(dialect)[name], {"tenant": tenant_id, **given}).all()
 
 
@@ -225,7 +227,8 @@ def opened(known: Rows, decision: Decision) -> list[Account]:
 
 
 def _moved(known: Rows, decision: Decision) -> list[Account]:
-    return [one for one in decision.accounts if one.account_id in known.accounts]
+    # In the order of their keys: neighbors share pages.
+    return sorted((one for one in decision.accounts if one.account_id in known.accounts), key=_ID)
 
 
 def _expired_to_at_most(decision: Decision) -> int:

@@ -85,6 +85,12 @@ class TestSubmit:
                 assert codes(batcher.submit([hold(number)])) == [Code.OK]
         assert sent == ([] if database.is_sqlite else [True] * 3), "the first learns who wrote last"
 
+    def test_a_school_that_has_no_books_yet(self, database: Database) -> None:
+        with Batcher(database, "new", clock=lambda: NOW) as batcher:
+            assert codes(batcher.submit([hold(1)])) == [Code.INSUFFICIENT]
+            assert codes(batcher.submit([single("t", "suspense", WALLET, 10)])) == [Code.OK]
+            assert codes(batcher.submit([hold(1), hold(2)])) == [Code.OK, Code.INSUFFICIENT]
+
     def test_what_waits_goes_together_and_in_order(self, database: Database) -> None:
         with batching(database) as batcher:
             with database.write() as conn:
