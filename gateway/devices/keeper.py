@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gateway.devices.believed import BelievedRegister
 from gateway.devices.instrument import UNKNOWN, Instruments, Seen
 from gateway.devices.kept_log import KeptLog
 from gateway.devices.ports import CannotSay, CommandResult, Flags, Identity, LogPage, Mail, Opening, OutletStatus
@@ -29,6 +30,9 @@ BLIND_MS = 3_000
 CLOSE_RETRY_MS = 2_000
 #: and after this long the session is over for whoever pays
 DEAF_MS = 5_000
+
+#: how often a register that surprises is read before an opening
+REGISTER_TRIES = 3
 
 NO_ANSWER = CommandResult(code="NO_ANSWER", detail=0)
 
@@ -78,8 +82,7 @@ class SessionKeeper:
         self._reading = asyncio.Lock()
         self._k_factor = 0
         self._log = KeptLog(clock, first_sequence)
-        #: the register when last seen, None while it never was
-        self._register: int | None = None
+        self._register = BelievedRegister(instruments.meter)
         #: whether the meter was missing when last asked: what it has counted since, nobody can judge
         self._is_blind = False
         self._is_deaf = False
@@ -110,24 +113,28 @@ class SessionKeeper:
         async with self._reading:
             seen = await self._instruments.look(priority, with_meter=with_meter)
             self._is_deaf = seen.valve == UNKNOWN
+            before = self._register.last
+            if seen.total is not None:
+                now, k_factor = self._clock(), self._k_factor
+                believed = self._register.take(seen.total, now, k_factor_pulses_per_m3=k_factor)
+                seen = replace(seen, total=believed)
             if with_meter and self._session is not None:
                 await self._follow(self._session, seen)
             elif seen.total is not None:
-                self._stand_by(seen, seen.total)
+                self._stand_by(seen, before, seen.total)
             if with_meter:
                 self._is_blind = seen.total is None
         return seen
 
-    def _stand_by(self, seen: Seen, total: int) -> None:
+    def _stand_by(self, seen: Seen, before: int | None, total: int) -> None:
         """Note the register between sessions, and water that nobody ordered."""
         if self._stillness is not None:
-            moved = self._meter.advance(self._register, total) if self._register is not None else 0
-            self._stillness.saw(self._register, total, moved, self._clock())
+            moved = self._meter.advance(before, total) if before is not None else 0
+            self._stillness.saw(before, total, moved, self._clock())
             if moved and self._is_blind:
                 self._record_flow(total)
             elif seen.valve in ("CLOSED", UNKNOWN):
                 self._note_leak(seen.valve, moved, total)
-        self._register = total
 
     def _note_leak(self, valve: str, moved: int, total: int) -> None:
         if self._stillness is not None and self._stillness.leaked(self._volume_ml(moved), valve, self._clock()):
@@ -165,7 +172,7 @@ class SessionKeeper:
         session, last = self._session, self._log.last
         total = session.total_at_start + session.pulses if session else seen.total
         if total is None:
-            total = self._register
+            total = self._register.last
         if total is None:
             raise NoAnswer(seen.evidence)  # nobody knows what it has counted
         is_open, flow = self._is_open(seen), seen.flow_ml_per_min
@@ -203,7 +210,7 @@ class SessionKeeper:
         if self._session is not None:
             return CommandResult(code="BUSY", detail=0)
         async with self._reading:
-            total = await self._instruments.register(Priority.OPEN)
+            total = await self._opening_register()
             session = _Session(
                 opening=opening,
                 total_at_start=total,
@@ -223,6 +230,18 @@ class SessionKeeper:
         else:
             self._session = None
         return result
+
+    async def _opening_register(self) -> int:
+        """
+        Return the register to begin with, read again where it surprises.
+
+        :raises CannotSay: if it says something else each time.
+        """
+        for _ in range(REGISTER_TRIES):
+            total = await self._instruments.register(Priority.OPEN)
+            if total == self._register.take(total, self._clock(), k_factor_pulses_per_m3=self._k_factor):
+                return total
+        raise CannotSay(f"its register says something else each time, at last {total}")
 
     async def renew(self, opening: Opening) -> CommandResult:
         """Keep it open for another while; the limits stay what they are."""
@@ -276,7 +295,6 @@ class SessionKeeper:
                 pulses=session.pulses + moved,
                 moved_at_ms=now if moved else session.moved_at_ms,
             )
-            self._register = seen.total
         is_closed = seen.valve == "CLOSED"
         session = replace(session, opened=session.opened or seen.valve not in ("CLOSED", UNKNOWN))
         self._session = session

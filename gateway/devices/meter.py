@@ -88,6 +88,11 @@ class Meter:
         rolled_over = size is not None and before > size * 7 // 8 and now < size // 8
         return size - before + now if size is not None and rolled_over else 0
 
+    def is_most(self, moved: int) -> bool:
+        """Return whether so many pulses are most of what the register can hold; False when that is not known."""
+        size = self._size()
+        return size is not None and moved > size // 2
+
     def _size(self) -> int | None:
         """Return at how many pulses the register starts over; None when that is not known."""
         point = self.pulses or self.volume

@@ -10,13 +10,14 @@ from collections.abc import Callable, Coroutine
 
 from gateway.contract.events import Event, FaultCleared, FaultRaised, RefusalCode
 from gateway.contract.faults import FaultCode
-from gateway.contract.messages import CredentialKind, CredentialPresented, Decision
-from gateway.devices.ports import CommandFailed, DeviceMismatch, DevicePort, Flags, Identity
+from gateway.contract.messages import CredentialPresented, Decision
+from gateway.devices.ports import CommandFailed, DeviceMismatch, DevicePort, Flags, Identity, Mail
 from gateway.kit import new_id
 from gateway.modbus.bus import BusError, NoAnswer, NotTried
 from gateway.modbus.codec import CodecError
 from gateway.sessions.orders import OrderBook
 from gateway.sessions.orders import Surroundings as Surroundings
+from gateway.sessions.taps import age_s, question_of
 from gateway.uplink.flapping import Holdback
 from gateway.uplink.state import DeviceMemory
 from gateway.uplink.store import NoRoom, StoreBroken
@@ -25,7 +26,6 @@ from gateway.uplink.verification import Order
 log = logging.getLogger(__name__)
 
 FAILURES_BEFORE_SILENT = 2
-MAIL_AGE_S_MAX = 10
 DISPLAY_S = 5
 #: A device's clock drifts by 20 ppm: 0.4 s in this time, far below what an opening's age may be.
 CLOCK_PERIOD_S = 6 * 3_600
@@ -40,14 +40,6 @@ SETTLE_PERIOD_MS = 1_000
 NO_LINK_TEXT = "离线 Offline"
 
 DEVICE_ERRORS = (BusError, CodecError, CommandFailed)
-
-_KINDS = {
-    "UID": CredentialKind.UID,
-    "NFC": CredentialKind.SUN,
-    "CODE": CredentialKind.CODE,
-    "BUTTON": CredentialKind.BUTTON,
-}
-
 
 _NO_FAULTS: frozenset[FaultCode] = frozenset()
 
@@ -95,6 +87,8 @@ class DeviceController(OrderBook):
         #: our clock against the monotonic one when the device's was set
         self._clock_offset_ms = 0
         self.stopping = False
+        #: the last thing each reader saw
+        self._mails: dict[str, Mail] = {}
         #: errors of our own, see `guard`
         self.bugs = 0
         self.is_broken = False
@@ -356,21 +350,18 @@ class DeviceController(OrderBook):
         mail = await self._port.mail(flags)
         if mail is None:
             return
-        now = self._in.clock()
-        kind = _KINDS.get(mail.source)
-        age_s = now // 1000 - mail.time_s if mail.time_s else 0  # a clock that was never set says nothing
-        if kind is None or mail.stale or age_s > MAIL_AGE_S_MAX:
-            log.info("mail dropped", extra={"device": self.device_id, "source": mail.source, "age_s": age_s})
+        if mail == self._mails.get(mail.direction):
+            # our acknowledgement was lost, or an old answer came again: one tap is one question
             await self._port.acknowledge_mail(mail)
             return
-        presented = CredentialPresented(
-            request_id=new_id("rq"),
-            at_ms=now,
-            device=self.device_id,
-            kind=kind,
-            value=mail.value,
-            direction=mail.direction,
-        )
+        self._mails[mail.direction] = mail
+        now_ms = self._in.clock()
+        presented = question_of(mail, self.device_id, now_ms)
+        if presented is None:
+            age = age_s(mail, now_ms)
+            log.info("mail dropped", extra={"device": self.device_id, "source": mail.source, "age_s": age})
+            await self._port.acknowledge_mail(mail)
+            return
         self._in.trace.point("mailbox_seen", device=self.device_id, request_id=presented.request_id)
         sent = self._in.uplink.present(presented)
         await self._port.acknowledge_mail(mail)

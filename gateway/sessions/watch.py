@@ -23,6 +23,7 @@ from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason, word_for_device
 from gateway.sessions.saying import opening_of, sample_of
 from gateway.sessions.settling import Settled, end_by_register, settle, with_sight
+from gateway.sessions.twice import Twice
 from gateway.uplink.state import DeviceMemory, SessionMemory
 from gateway.uplink.store import NoRoom, Transaction
 
@@ -75,6 +76,7 @@ class OutletWatch(DeviceController):
         #: by our own monotonic clock, when the running session began; a device's clock may hang
         self._begun_at = -1e9
         self._closed_since: float | None = None
+        self._heads, self._registers = Twice(), Twice()
         self._fresh = True
         #: whether one of several units that make this outlet did not answer when last asked
         self._is_part_gone = False
@@ -256,14 +258,10 @@ class OutletWatch(DeviceController):
             result = await self._outlet.renew(opening_of(session, not_after_s=0))
             if result.accepted:
                 self._renewed_at = self._now()
-                await self._keep_sight(session)
+                with contextlib.suppress(NoRoom):  # what has certainly run: it is billed if all else is lost
+                    await self._in.store.write(lambda tx: tx.memory.save_session(session))
             else:
                 log.warning("lease not renewed", extra={"device": self.device_id, "reason": result.code})
-
-    async def _keep_sight(self, session: SessionMemory) -> None:
-        """Put on disk, as often as a lease is renewed, what has certainly run: what is billed if all else is lost."""
-        with contextlib.suppress(NoRoom):
-            await self._in.store.write(lambda tx: tx.memory.save_session(session))
 
     def _follow_flow(self, session: SessionMemory, status: OutletStatus) -> SessionMemory:
         flows = status.state != "PAUSED" and status.flow_ml_per_min > 0
@@ -291,6 +289,9 @@ class OutletWatch(DeviceController):
         if await self._in.store.read(lambda tx: tx.journal.is_half_full()):
             self._metered_at = self._now()  # what can be read again later must not crowd out endings
             return
+        is_lower = status.total_pulses < (self.memory.register_pulses or 0)
+        if not self._registers.believes(status.total_pulses, is_surprise=is_lower):
+            return
         self._metered_at = self._now()
         reading = MeterRead(
             event_id=new_id("ev"),
@@ -311,7 +312,10 @@ class OutletWatch(DeviceController):
         """Journal what the device's log says, then let the device forget it."""
         for _ in range(LOG_PAGES_MAX):
             page = await self._outlet.log_page(self.memory.log_sequence + 1)
-            if page.head < self.memory.log_sequence:
+            is_gone = page.head < self.memory.log_sequence
+            if not self._heads.believes(page.head, is_surprise=is_gone):
+                return  # the next look asks once more
+            if is_gone:
                 log.error("device log was reset", extra={"device": self.device_id, "head": page.head})
                 await self.save([], log_sequence=0)
                 continue

@@ -111,6 +111,9 @@ class TestStatus:
             assert (await site.outlet.status(Priority.HOT)).total_pulses == 3_000_000
             site.device.put("unit", 1)
             site.device.put("exponent", 2)
+            assert (
+                await site.outlet.status(Priority.HOT)
+            ).total_pulses == 3_000_000  # a fall is believed when it stays
             assert (await site.outlet.status(Priority.HOT)).total_pulses == 300_000
 
         run(tmp_path, CREDIT, work)
