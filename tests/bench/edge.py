@@ -93,7 +93,12 @@ def _ours(size: Size, site: Outlets, *, telling_all: bool) -> Found:
         found_ms: list[float] = []
         if not telling_all:
             ours.answer_taps()
-            found_ms = taps(site, NAME, ours.close, count=_TAPS, pause_s=_pause(random.Random(1), size))
+            try:
+                found_ms = taps(site, NAME, ours.close, count=_TAPS, pause_s=_pause(random.Random(1), size))
+            except NotPossible as error:
+                print(
+                    f"a tap among {size.devices} devices opened nothing: {error}; refused: {ours.refused()}", flush=True
+                )
             ours.all_ended()
         ours.open_all()
         time.sleep(_SETTLE_S)

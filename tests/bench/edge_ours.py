@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.bootstrap import KEY_FILE
 from gateway.contract.commands import CloseValve, OpenValve
-from gateway.contract.events import ValveOpened, WaterSessionEnded
+from gateway.contract.events import CommandRefused, ValveOpened, WaterSessionEnded
 from gateway.contract.messages import CredentialPresented, Decision
 from gateway.contract.signing import load_or_create_key, public_text
 from gateway.kit import new_id
@@ -81,6 +81,10 @@ class Ours:
 
         wait_until(f"{device} to open", lambda: len(opened()) >= self._closed[device])
         self._backend.command(device, CloseValve(water_session_id=opened()[-1].water_session_id))
+
+    def refused(self) -> list[str]:
+        """Return what the gateway refused, and why."""
+        return [f"{event.device}: {event.code} ({event.detail})" for event in self._backend.events(CommandRefused)]
 
     def all_ended(self) -> None:
         """Wait until every session that was opened has ended."""
