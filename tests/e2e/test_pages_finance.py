@@ -1,6 +1,7 @@
 """Finance's journeys in a real browser: two people for every entry, files refused and accepted, cases by keyboard."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,39 @@ class TestEntries:
             expect(page.get_by_role("alert")).to_contain_text("找不到这个人")
             expect(page.get_by_label(words["amount"])).to_have_value("20")
             expect(page.get_by_label(words["why"])).to_have_value("窗口现金，收据 17 号")
+
+
+class TestCredit:
+    @pytest.mark.parametrize(
+        ("language", "until", "approve", "in_force", "owes"),
+        [
+            ("zh-CN", "有效期至当日结束", "批准：即日起可透支 ¥20.00", "额度已生效", "剩余额度 ¥20.00"),
+            ("en-US", "In force until the end of this day", "Approve: a credit of ¥20.00 from now on",
+             "The credit is in force", "Credit left: ¥20.00 of ¥20.00"),
+        ],
+    )  # fmt: skip
+    def test_is_agreed_to_by_two_and_shown_to_its_owner(
+        self, chromium: Browser, served: Served, language: str, until: str, approve: str, in_force: str, owes: str
+    ) -> None:
+        words = _WORDS[language]
+        login = {"zh-CN": "wang", "en-US": "zhao"}[language]
+        with visit(chromium, served, login="fin", size=DESKTOP, language=language) as page:
+            page.goto(f"{served.url}/finance")
+            expect(page.locator("#proof")).to_be_visible()
+            page.goto(f"{served.url}/finance/entries/new?kind=credit_limit")
+            _fill_entry(page, words, login)
+            page.get_by_label(until).fill((served.school.clock.now + timedelta(days=30)).date().isoformat())
+            page.get_by_role("button", name=words["propose"]).dblclick()
+            page.wait_for_url("**/finance/entries/en_*")
+            entry = page.url
+            expect(page.locator("#own")).to_contain_text(words["own"])
+        with visit(chromium, served, login="approver", size=PHONE, language=language) as page:
+            page.goto(entry)
+            page.get_by_role("button", name=approve).click()
+            expect(page.get_by_text(in_force)).to_be_visible()
+        with visit(chromium, served, login=login, size=PHONE, language=language) as page:
+            page.goto(f"{served.url}/wallet")
+            expect(page.locator("#credit")).to_contain_text(owes)
 
 
 class TestDisputes:

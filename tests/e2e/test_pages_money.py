@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from backend.payments import cases, purse_transfers
+from backend.payments import cases, purse_transfers, staff_entries
 from backend.payments import service as payments
 from backend.payments.port import Unknown
 from tests.e2e.pages_conftest import Served, browser, serve, visit
@@ -201,3 +202,43 @@ class TestDispute:
             page.get_by_role("button", name="提交").click()
 
             assert page.evaluate("document.querySelector('[name=reason]').validity.valueMissing")
+
+
+class TestDebt:
+    @pytest.mark.parametrize(
+        ("language", "wallet", "leave"),
+        [
+            ("zh-CN", "欠款", "仍将欠款"),
+            ("en-US", "You owe", "You would still owe"),
+        ],
+    )
+    def test_stands_in_the_wallet_and_before_what_is_paid_out(
+        self, chromium: Browser, served: Served, language: str, wallet: str, leave: str
+    ) -> None:
+        school = served.school
+        with school.db.write() as conn:
+            proposed: dict[str, Any] = {"tenant_id": "gxu", "entry_id": "cl_1", "now": school.clock.now}
+            staff_entries.propose(
+                conn,
+                **proposed,
+                kind="credit_limit",
+                cardholder_id="ch_wang",
+                amount_minor=6_000,
+                reason="a guest until the fees arrive",
+                proposed_by=school.person("fin").cardholder_id,
+            )
+            staff_entries.approve(conn, **proposed, approved_by=school.person("approver").cardholder_id)
+            spent = sum(each.posted_minor for each in payments.purses(conn, "gxu", "ch_wang")) + 1_200
+            shower: dict[str, Any] = {"tenant_id": "gxu", "auth_id": "auth_owed", "now": school.clock.now}
+            ends_at = school.clock.now + timedelta(hours=1)
+            whose = {"water_session_id": "ws_owed", "cardholder_id": "ch_wang", "method": "wallet"}
+            payments.open_authorization(conn, **shower, **whose, amount_minor=spent, expires_at=ends_at)
+            payments.capture(conn, **shower, capture_id="cap_owed", amount_minor=spent)
+
+        with visit(chromium, served, login="wang", language=language) as page:
+            page.goto(f"{served.url}/wallet")
+            expect(page.locator("#credit")).to_contain_text(wallet)
+            expect(page.locator("#credit")).to_contain_text("¥12.00")
+            page.goto(f"{served.url}/leave")
+            expect(page.locator("tfoot")).to_contain_text(leave)
+            expect(page.locator("tfoot")).to_contain_text("¥12.00")
