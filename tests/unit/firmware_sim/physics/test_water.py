@@ -35,6 +35,14 @@ def pattern(steps: int, count: int, seed: int = 1) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).random((steps, count)) < 0.5
 
 
+class TestSurroundings:
+    def test_are_calm_and_four_beds_a_fixture_unless_said_otherwise(self) -> None:
+        around = Surroundings()
+
+        assert (around.wear, around.flushes_per_hour, around.years_in_service) == (0.0, 0.0, 0.0)
+        assert (around.beds_per_fixture, around.day_of_year, around.travel_s) == (4.0, 120, 0.3)
+
+
 class TestReproducible:
     def test_to_the_last_bit_for_the_same_seed(self) -> None:
         driven = pattern(400, 30)
@@ -277,6 +285,7 @@ class TestBroken:
         counts = np.stack([site.step(1.0, np.ones(2, dtype=bool)).copy() for _ in range(200)])
 
         assert counts[20:, 1].std() > 5 * counts[20:, 0].std()
+        assert counts[20:, 1].mean() == pytest.approx(counts[20:, 0].mean(), rel=0.1)
         assert counts.min() >= 0
 
     def test_valves_stick_and_pipes_burst_as_often_as_wear_says(self) -> None:
