@@ -57,9 +57,13 @@ class Control:
         return JSONResponse({"scripted": wanted["match"]})
 
     async def orders(self, request: Request) -> Response:
-        """Tell what the provider has on its books, and what is under way."""
+        """Tell what the provider has on its books, of a merchant or since a time if asked so, and what is under way."""
         self._desk.settle_due()
+        since_ms = request.query_params.get("since_ms", "0")
+        if not since_ms.isdecimal():
+            return _problem("since_ms is a number of milliseconds since 1970")
         found = self._desk.store.orders(request.query_params.get("merchant_id", ""))
+        found = [order for order in found if order.created_ms >= int(since_ms)]
         told = [_told(self._desk, order) for order in found]
         number = request.query_params.get("order_no", "")
         if number:

@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from backend.cardholders import service as cardholders
 from backend.cardholders.types import Cardholder
 from backend.db import Database
+from backend.kit.clock import epoch_ms
 from backend.ledger import service as ledger
 from backend.payments import cases, providers, returning, service
 from backend.payments.models import operations
@@ -69,9 +70,9 @@ class Site:
         self.now = now
         assert self.doors.post("/clock", json={"now": now.isoformat()}).status_code == 200
 
-    def books(self) -> dict[str, Any]:
-        """Return what the provider has on its books, and what is under way there."""
-        found: dict[str, Any] = self.doors.get("/orders").json()
+    def books(self, since: datetime) -> dict[str, Any]:
+        """Return what has come onto the provider's books since a time, and what is under way there."""
+        found: dict[str, Any] = self.doors.get("/orders", params={"since_ms": epoch_ms(since)}).json()
         return found
 
 
@@ -268,7 +269,7 @@ class School:
     def wait_until_notified(self) -> None:
         """Wait until the provider has sent its notifications."""
         until = time.monotonic() + PATIENCE_S
-        while self.site.books()["notifying"]:
+        while self.site.books(self.now)["notifying"]:
             assert time.monotonic() < until, "notifications are still under way"
             time.sleep(0.01)
 
@@ -320,7 +321,7 @@ class School:
 
     def orders(self) -> list[dict[str, Any]]:
         """Return this school's orders as the provider has them."""
-        orders: list[dict[str, Any]] = self.site.books()["orders"]
+        orders: list[dict[str, Any]] = self.site.books(self.first_at)["orders"]
         return [order for order in orders if datetime.fromisoformat(order["created_at"]) >= self.first_at]
 
     def times_taken(self) -> int:

@@ -1,6 +1,7 @@
 """The doors for tests: what they take, and what they refuse."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -71,6 +72,19 @@ class TestOrders:
         assert [(each["operation_no"], each["kind"], each["status"]) for each in order["operations"]] == [
             ("complete01", "capture", "done")
         ]
+
+    def test_can_be_asked_for_those_since_a_time(self, house: House, unionpay: UnionPayClient) -> None:
+        unionpay.pay("auth000001", 5)
+        (order,) = house.client.get("/orders").json()["orders"]
+        made_ms = int(datetime.fromisoformat(order["created_at"]).timestamp()) * 1_000
+
+        found = [
+            house.client.get("/orders", params={"since_ms": since_ms}).json()["orders"]
+            for since_ms in (made_ms - 1_000, made_ms + 1_000)
+        ]
+
+        assert found == [[order], []]
+        assert house.client.get("/orders", params={"since_ms": "noon"}).status_code == 400
 
     def test_can_be_asked_for_one_by_our_id(self, house: House, unionpay: UnionPayClient) -> None:
         unionpay.pay("auth000001", 5)
