@@ -32,9 +32,17 @@ from gateway.uplink.outbox import hello_of
 from gateway.uplink.own_faults import OwnFaults
 from gateway.uplink.store import Store
 from tests.fakes.web_site import School
-from tests.unit.backend.web.conftest import SignedInAs, app, fresh_database, school, seeded_folder, signed_in_as
+from tests.unit.backend.web.conftest import (
+    SignedInAs,
+    app,
+    fresh_database,
+    school,
+    seeded_folder,
+    signed_in_as,
+    standing_school,
+)
 
-__all__ = ["app", "fresh_database", "school", "seeded_folder", "signed_in_as"]
+__all__ = ["app", "fresh_database", "school", "seeded_folder", "signed_in_as", "standing_school"]
 
 GATEWAY, K_FACTOR = "gw_1", 450_000
 
