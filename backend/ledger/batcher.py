@@ -39,7 +39,7 @@ WAITING_MAX = 20_000
 #: So many transfers without lines and the batches themselves must help.
 _UNLISTED_MAX = 50_000
 #: Lines of so many transfers are written together: many then share a page. They are waited for no longer than this.
-_LISTED_AT_ONCE, _LISTED_AFTER_S = 8_192, 1.0
+_LISTED_AT_ONCE, _LISTED_AFTER_S = 8_192, 1
 #: One that the server writes, and one that it finds when that is done.
 _UNDERWAY_MAX = 2
 

@@ -26,7 +26,7 @@ from gateway.sessions.device import DISPLAY_S, known_faults
 from gateway.sessions.glancing import GlancingOutlet
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason
-from gateway.sessions.saying import opening_of
+from gateway.sessions.saying import asked_to_close, opening_of
 from gateway.sessions.starters import Starters
 from gateway.uplink.state import SessionMemory
 from gateway.uplink.store import NoRoom, Transaction
@@ -230,7 +230,7 @@ class OutletController(GlancingOutlet):
             if session is None:
                 await self.persist(order, lambda tx: None)  # closing what is closed is not an error
                 return
-            closing = self._asked(session, asked_reason(body.stop_reason))
+            closing = asked_to_close(session, asked_reason(body.stop_reason))
             # closing makes things safer, so it does not wait for room on the disk
             await self._in.store.write_or_keep(self._persisting(order, lambda tx: self._save_if_known(tx, closing)))
             self.sessions[closing.session_u32] = closing

@@ -2,8 +2,12 @@
 
 import zlib
 
+import msgspec
+
+from gateway.contract.events import StopReason
 from gateway.contract.messages import MeterSampled
 from gateway.devices.ports import Glimpse, Opening, OutletStatus
+from gateway.sessions.machine import Happening, State, step
 from gateway.uplink.state import SessionMemory
 
 
@@ -34,3 +38,9 @@ def sample_of(session: SessionMemory, status: OutletStatus | Glimpse, *, at_ms: 
         elapsed_s=status.session_elapsed_s,
         state="paused" if is_paused else "flowing",
     )
+
+
+def asked_to_close(session: SessionMemory, reason: StopReason) -> SessionMemory:
+    """Return a session that is asked to close; the first reason stays."""
+    state = step(State(session.state), Happening.CLOSE_ASKED)
+    return msgspec.structs.replace(session, state=state, asked_stop=session.asked_stop or reason.value)

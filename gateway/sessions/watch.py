@@ -21,7 +21,7 @@ from gateway.sessions.cutoff import cutoff, grant_lives, renewal_due
 from gateway.sessions.device import DEVICE_ERRORS, DeviceController, Surroundings
 from gateway.sessions.machine import Happening, State, step
 from gateway.sessions.reasons import asked_reason, word_for_device
-from gateway.sessions.saying import opening_of, sample_of
+from gateway.sessions.saying import asked_to_close, opening_of, sample_of
 from gateway.sessions.settling import Settled, end_by_register, settle, with_sight
 from gateway.sessions.twice import Twice
 from gateway.uplink.state import DeviceMemory, SessionMemory
@@ -383,13 +383,8 @@ class OutletWatch(DeviceController):
 
     # -- closing and renewing
 
-    @staticmethod
-    def _asked(session: SessionMemory, reason: StopReason) -> SessionMemory:
-        state = step(State(session.state), Happening.CLOSE_ASKED)
-        return msgspec.structs.replace(session, state=state, asked_stop=session.asked_stop or reason.value)
-
     async def _ask_stop(self, session: SessionMemory, reason: StopReason) -> None:
-        closing = self._asked(session, reason)
+        closing = asked_to_close(session, reason)
         self.sessions[closing.session_u32] = closing
         with contextlib.suppress(NoRoom):  # known here, and after a restart it is closed anyway
             await self._in.store.write(lambda tx: tx.memory.save_session(closing))
