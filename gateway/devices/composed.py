@@ -60,6 +60,8 @@ class ComposedInstruments:
         #: faults that the parts themselves reported when last read
         self._told: dict[str, frozenset[str]] = {}
         self.has_more = True
+        #: whether who last answered as the valve is the valve: to nobody else is written
+        self.is_valve_known = False
 
     async def identify(self) -> Identity:
         """
@@ -68,14 +70,19 @@ class ComposedInstruments:
         :raises DeviceMismatch: if one is not the device its map describes.
         """
         found = {}
-        for part, instrument in self._parts.items():
-            with _named(part):
-                found[part] = await instrument.identify()
+        for part in sorted(self._parts, key=lambda part: part != "valve"):  # the valve first: it may have to be closed
+            try:
+                with _named(part):
+                    found[part] = await self._parts[part].identify()
+            except DeviceMismatch:
+                self.is_valve_known = self.is_valve_known and part != "valve"
+                raise
+            self.is_valve_known |= part == "valve"
         self._troubles.clear()
         return Identity(
-            model=" + ".join(each.model for each in found.values()),
+            model=" + ".join(found[part].model for part in self._parts),
             serial=found["meter"].serial,
-            firmware=" + ".join(each.firmware or "-" for each in found.values()),
+            firmware=" + ".join(found[part].firmware or "-" for part in self._parts),
             k_factor_pulses_per_m3=found["meter"].k_factor_pulses_per_m3,
             log_ack=0,
         )
@@ -139,6 +146,21 @@ class ComposedOutlet(SessionKeeper):
 
     def __init__(self, parts: Mapping[str, Instrument], *, clock: Callable[[], int], first_sequence: int = 1) -> None:
         """`clock` gives milliseconds since 1970; `first_sequence` numbers the first record, above all earlier ones."""
-        super().__init__(
-            ComposedInstruments(parts, clock), clock=clock, first_sequence=first_sequence, stillness=Stillness()
-        )
+        self._composed = ComposedInstruments(parts, clock)
+        super().__init__(self._composed, clock=clock, first_sequence=first_sequence, stillness=Stillness())
+
+    async def identify(self) -> Identity:
+        """
+        Return who answers.
+
+        Until all have said so, nobody looks further: a valve that was left open, or whose session goes on, is seen to
+        here. Being asked who it is may even be what keeps its dead-man from closing it.
+
+        :raises DeviceMismatch: if one is not the device its map describes.
+        """
+        try:
+            return await super().identify()
+        except (BusError, CodecError, DeviceMismatch):
+            if self._composed.is_valve_known:
+                await self._shut(await self._look(Priority.HOT, with_meter=self._session is not None))
+            raise

@@ -126,6 +126,11 @@ class SessionKeeper:
                 self._is_blind = seen.total is None
         return seen
 
+    async def _shut(self, seen: Seen) -> None:
+        """Close a valve that is open for nobody."""
+        if self._session is None and seen.valve not in ("CLOSED", UNKNOWN):
+            await self._close_valve()
+
     def _stand_by(self, seen: Seen, before: int | None, total: int) -> None:
         """Note the register between sessions, and water that nobody ordered."""
         if self._stillness is not None:
@@ -174,6 +179,7 @@ class SessionKeeper:
         if total is None:
             total = self._register.last
         if total is None:
+            await self._shut(seen)
             raise NoAnswer(seen.evidence)  # nobody knows what it has counted
         is_open, flow = self._is_open(seen), seen.flow_ml_per_min
         moved = session is not None and session.pulses > 0 and self._clock() - session.moved_at_ms < FLOWING_MS

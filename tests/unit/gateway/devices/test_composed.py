@@ -9,8 +9,9 @@ import pytest
 from firmware_sim.makers import Meter, device_of
 from firmware_sim.map_device import MapDevice
 from gateway.config import ConfiguredDevice
+from gateway.devices.composed import ComposedOutlet
 from gateway.devices.keeper import BLIND_MS, DEAF_MS
-from gateway.devices.ports import DeviceMismatch
+from gateway.devices.ports import DeviceMismatch, Identity
 from gateway.devices.stillness import STEADY_MS
 from gateway.modbus.bus import BusError, NoAnswer, Priority
 from hardware.points import load
@@ -28,6 +29,7 @@ from tests.unit.gateway.devices.composed_rig import (
 from tests.unit.gateway.devices.map_rig import Hand, opening
 
 TEMPERATURE_MAP = "diehl.sharky775"
+Patch = pytest.MonkeyPatch
 
 
 def run(
@@ -40,6 +42,11 @@ def run(
             await work(site)
 
     asyncio.run(inside())
+
+
+async def another() -> Identity:
+    """Stand in for a part that says it is something else."""
+    raise DeviceMismatch("is another", unknown=True)
 
 
 def thermometer(clock: Hand) -> dict[int, MapDevice]:
@@ -167,6 +174,76 @@ class TestADeadMeter:
                 await site.outlet.identify()
 
         run(work)
+
+
+@pytest.mark.parametrize("valve_map", [ONE_SHOT, WATCHDOG])
+class TestAValveLeftOpen:
+    """A gateway that was killed knows of no session; its valve may be asked who it is before the meter answers."""
+
+    @staticmethod
+    async def left_open(site: Rig) -> ComposedOutlet:
+        """Return the outlet as a gateway that has just started has it, with the valve as the one before left it."""
+        await site.outlet.open(opening(lease_s=60))
+        await site.after(1_000)
+        assert site.pipe.board.is_on(1)
+        parts = {role: site.part(role) for role in ("meter", "valve")}  # in the order a site may write them
+        return ComposedOutlet(parts, clock=site.clock)
+
+    def test_is_closed_though_the_meter_does_not_say_who_it_is(self, valve_map: str) -> None:
+        async def work(site: Rig) -> None:
+            outlet = await self.left_open(site)
+            site.lose(COUNTER_UNIT)
+            with pytest.raises(NoAnswer, match="meter: unit 6"):
+                await outlet.identify()
+            assert not site.pipe.board.is_on(1)
+
+        run(work, outlet_of(valve_map=valve_map))
+
+    def test_is_closed_though_the_meter_is_another_device(self, valve_map: str, monkeypatch: Patch) -> None:
+        async def work(site: Rig) -> None:
+            outlet = await self.left_open(site)
+            monkeypatch.setattr(site.part("meter"), "identify", another)
+            with pytest.raises(DeviceMismatch, match="meter: is another"):
+                await outlet.identify()
+            assert not site.pipe.board.is_on(1)
+
+        run(work, outlet_of(valve_map=valve_map))
+
+    def test_is_closed_though_the_meter_never_showed_a_register(self, valve_map: str) -> None:
+        async def work(site: Rig) -> None:
+            outlet = await self.left_open(site)
+            site.lose(COUNTER_UNIT)
+            with pytest.raises(NoAnswer, match="meter: unit 6"):
+                await outlet.status(Priority.HOT)
+            assert not site.pipe.board.is_on(1)
+
+        run(work, outlet_of(valve_map=valve_map))
+
+    def test_is_left_alone_where_something_else_answers_for_it(self, valve_map: str, monkeypatch: Patch) -> None:
+        async def work(site: Rig) -> None:
+            outlet = await self.left_open(site)
+            monkeypatch.setattr(site.part("valve"), "identify", another)
+            with pytest.raises(DeviceMismatch, match="valve: is another"):
+                await outlet.identify()
+            assert site.pipe.board.is_on(1)
+
+        run(work, outlet_of(valve_map=valve_map))
+
+    def test_keeps_its_limits_while_a_part_is_asked_in_vain_who_it_is(self, valve_map: str) -> None:
+        async def work(site: Rig) -> None:
+            await site.outlet.open(opening(lease_s=60))
+            await site.after(1_000)
+            seen = site.pipe.pulses
+            site.lose(COUNTER_UNIT)
+            for _ in range((BLIND_MS + 1_000) // 500):
+                site.clock.ms += 500
+                site.pipe.board.tick(site.clock.ms)
+                with pytest.raises(BusError, match="meter: unit 6"):
+                    await site.outlet.identify()
+            assert not site.pipe.board.is_on(1)
+            assert (await site.records())[-1] == ("END", "FAULT", seen, seen)
+
+        run(work, outlet_of(valve_map=valve_map))
 
 
 class TestADeadValve:
