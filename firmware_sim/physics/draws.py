@@ -77,6 +77,8 @@ def waiting(seed: int, purpose: int, index: Integers, count: Integers | int, sha
     """Return for each index how many trials pass up to and with the first success, each with chance `share`."""
     if share <= 0:
         return np.full(np.shape(np.atleast_1d(index)), NEVER, dtype=np.int64)
+    if share >= 1:
+        return np.ones(np.shape(np.atleast_1d(index)), dtype=np.int64)
     trials = np.log1p(-uniform(seed, purpose, index, count)) / np.log1p(-share)
     whole: Integers = np.maximum(1, np.ceil(trials)).astype(np.int64)
     return whole

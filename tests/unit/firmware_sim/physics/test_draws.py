@@ -61,3 +61,7 @@ class TestWaiting:
 
     def test_waits_for_ever_for_what_cannot_happen(self) -> None:
         assert (draws.waiting(3, draws.BOUNCE, EVERYONE, 0, 0.0) == draws.NEVER).all()
+
+    @pytest.mark.parametrize("share", [1.0, 1.5, 1e6])
+    def test_waits_for_nothing_that_is_certain(self, share: float) -> None:
+        assert (draws.waiting(3, draws.BOUNCE, EVERYONE, 0, share) == 1).all()

@@ -17,7 +17,15 @@ def rng(seed: int = 7) -> np.random.Generator:
 class TestDayFactor:
     @pytest.mark.parametrize(
         ("day", "factor"),
-        [(date(2026, 11, 23), 1.0), (date(2026, 11, 26), 1.1), (date(2026, 11, 27), 1.1), (date(2026, 8, 3), 0.1)],
+        [
+            (date(2026, 11, 23), 1.0),
+            (date(2026, 11, 26), 1.1),
+            (date(2026, 11, 27), 1.1),
+            (date(2026, 11, 28), 1.0),
+            (date(2026, 7, 6), 1.0),
+            (date(2026, 8, 3), 0.1),
+            (date(2026, 8, 6), 0.11),
+        ],
     )
     def test_follows_weekday_and_holidays(self, day: date, factor: float) -> None:
         assert arrivals.day_factor(day) == pytest.approx(factor)
@@ -49,6 +57,18 @@ class TestArrivalHours:
         assert hours.max() < constants.SERVICE_HOURS[1]
         assert stats.kstest(hours, lambda at: np.interp(at, grid, curve)).statistic < 0.015
 
+    def test_follow_people_habit_and_day(self) -> None:
+        counts = [
+            len(arrivals.arrival_hours(rng(seed), people=200, per_person_day=0.5, factor=0.7)) for seed in range(200)
+        ]
+
+        assert np.mean(counts) == pytest.approx(70, rel=0.03)
+
+    def test_lose_nobody_to_short_hours_of_service(self) -> None:
+        counts = [len(arrivals.arrival_hours(rng(seed), people=400, service=(12.0, 15.0))) for seed in range(50)]
+
+        assert np.mean(counts) == pytest.approx(400, rel=0.02)
+
     def test_are_the_same_for_the_same_seed(self) -> None:
         assert np.array_equal(arrivals.arrival_hours(rng(), people=90), arrivals.arrival_hours(rng(), people=90))
 
@@ -70,6 +90,12 @@ class TestDurations:
 
         assert stats.kstest(drawn, stats.lognorm(constants.DURATION_SIGMA, scale=scale).cdf).pvalue < 1e-6
 
+    def test_keep_their_bounds(self) -> None:
+        drawn = showers.durations_s(rng(), 20_000, sigma=3.0)
+
+        assert drawn.min() == constants.DURATION_MIN_S
+        assert drawn.max() == constants.DURATION_MAX_S
+
 
 class TestPauses:
     def test_are_made_by_about_a_third(self) -> None:
@@ -79,6 +105,9 @@ class TestPauses:
         assert (pauses[:, 0] > 0).mean() == pytest.approx(0.35, abs=0.02)
         assert np.all((pauses[:, 1] == 0) | (pauses[:, 0] > 0))
         assert np.median(taken) == pytest.approx(60, rel=0.05)
+        assert np.log(taken).std() == pytest.approx(constants.PAUSE_SIGMA, rel=0.05)
+        # who pauses does so once or twice, as often
+        assert (pauses[:, 1] > 0).sum() / (pauses[:, 0] > 0).sum() == pytest.approx(0.5, abs=0.03)
 
 
 class TestSpells:
@@ -91,6 +120,35 @@ class TestSpells:
             assert np.all(found.start_s[mine][1:] >= found.stop_s[mine][:-1] - 1e-9)
         total = (found.stop_s - found.start_s).sum()
         assert total == pytest.approx(300 * constants.DURATION_MEAN_S, rel=0.15)
+
+    def test_are_parted_by_the_pauses_and_share_the_shower_evenly(self) -> None:
+        """Everybody at an outlet of their own, so what lies between two spells of one is a pause."""
+        fixtures = 4_000
+        found = showers.spells(rng(), arrivals_s=np.zeros(200), fixtures=fixtures)
+        alone = [place for place in range(fixtures) if 0 < (found.fixture == place).sum() <= 3]
+        gaps, uneven = [], []
+        for place in alone:
+            mine = found.fixture == place
+            start, stop = found.start_s[mine], found.stop_s[mine]
+            if start[0] == 0.0 and len(start) > 1 and np.ptp(stop - start) < 1e-6:
+                gaps += list(start[1:] - stop[:-1])
+            elif len(start) > 1:
+                uneven.append(place)
+
+        assert len(gaps) > 60
+        assert np.median(gaps) == pytest.approx(constants.PAUSE_MEDIAN_S, rel=0.25)
+        # a few outlets were chosen by two people
+        assert len(uneven) < 15
+
+    def test_begin_when_people_come_or_the_one_before_has_gone(self) -> None:
+        first_s, later_s = 100.0, 50_000.0
+        found = showers.spells(rng(), arrivals_s=np.array([first_s, first_s, later_s]), fixtures=1)
+
+        assert found.start_s[0] == first_s
+        assert later_s in found.start_s
+        crowd = found.start_s[found.start_s < later_s]
+        # no rest between one person and the next: the second begins as the first ends
+        assert np.isin(crowd[1:], found.stop_s).sum() == 1
 
 
 class TestTaps:
@@ -113,3 +171,10 @@ class TestTaps:
 
         assert taps.at(6.0).tolist() == [False, True]
         assert taps.at(9.0).tolist() == [False, False]
+
+    def test_open_at_the_start_and_skip_what_was_over_between_two_looks(self) -> None:
+        taps = showers.Taps(2)
+        taps.load(showers.Spells(np.array([0, 1]), np.array([5.0, 6.0]), np.array([20.0, 8.0])))
+
+        assert taps.at(5.0).tolist() == [True, False]
+        assert taps.at(10.0).tolist() == [True, False]
