@@ -29,8 +29,14 @@ SOLIDS = (
 PCB_MM, PCB_HOLES_MM = (100.0, 70.0), (92.0, 62.0)
 #: thread, and the nut's width over corners
 _GLANDS_MM = {"m12": (12.0, 16.2), "m16": (16.0, 21.0)}
+#: the upper row uses every second place
+_EVERY = {"m12": 1, "m16": 2}
 _HOLE_PLAY_MM = (0.2, 0.8)
+#: above the board stand the terminals, with the lid's rim over them; choice
+_ABOVE_BOARD_MM = 20.0
 _RAIL_MM = 300.0
+#: a rail TH 35 (EN 60715): its height and the thickness of its flange
+RAIL_HEIGHT_MM, RAIL_FLANGE_MM = 35.0, 1.0
 #: what hangs on the gateway box's rail
 _RAIL_WIDTHS_MM = {
     "PS1": 70.0, "F1": 18.0, "F2": 8.2, "F3": 8.2, "GW1": 45.0, "IF1": 45.0, "SP1": 12.0, "XT1": 26.0, "XT2": 16.0,
@@ -111,7 +117,7 @@ def box_complaints(box: Mapping[str, Any]) -> list[str]:
         pitch_mm = box[f"pitch_{size}"]
         if pitch_mm < nut_mm:
             found.append(f"nuts {size.upper()} {nut_mm} mm wide touch at a pitch of {pitch_mm} mm")
-        if (needed - 1) * pitch_mm + nut_mm > width_mm:
+        if (needed - 1) * pitch_mm * _EVERY[size] + nut_mm > width_mm:
             found.append(f"a row of {needed} glands {size.upper()} is wider than the box")
     if height_mm * 0.4 < (_GLANDS_MM["m12"][1] + _GLANDS_MM["m16"][1]) / 2:
         found.append(f"the rows of glands touch in a box {height_mm} mm high")
@@ -121,6 +127,22 @@ def box_complaints(box: Mapping[str, Any]) -> list[str]:
         found.append(f"the standoffs {box['pcb_holes']} do not match the board's holes {PCB_HOLES_MM}")
     if any(inner < pcb + 4 for inner, pcb in zip(box["inner"][:2], PCB_MM, strict=True)):
         found.append(f"the board {PCB_MM} does not fit into {box['inner'][:2]}")
+    if box["standoff"][0] + box["pcb"][2] + _ABOVE_BOARD_MM + box["lip"] > height_mm:
+        found.append(f"above a board on standoffs of {box['standoff'][0]} mm there are not {_ABOVE_BOARD_MM:g} mm left")
+    if not 0 < box["standoff"][2] < box["standoff"][1]:
+        found.append(f"a hole of {box['standoff'][2]} mm leaves nothing of a standoff of {box['standoff'][1]} mm")
+    return found
+
+
+def bracket_complaints(bracket: Mapping[str, Any]) -> list[str]:
+    """Return what does not fit of the bracket: the rail it hangs on, and the place it has there."""
+    found = []
+    if bracket["rail"] != RAIL_HEIGHT_MM:
+        found.append(f"is made for a rail of {bracket['rail']} mm, ours is {RAIL_HEIGHT_MM:g} mm")
+    if not RAIL_FLANGE_MM < bracket["rail_thick"] <= RAIL_FLANGE_MM + _HOLE_PLAY_MM[1]:
+        found.append(f"holds a flange of {bracket['rail_thick']} mm, ours is {RAIL_FLANGE_MM:g} mm")
+    if bracket["width"] > _RAIL_WIDTHS_MM["IF1"]:
+        found.append(f"is {bracket['width']} mm wide, IF1 has {_RAIL_WIDTHS_MM['IF1']:g} mm of the rail")
     return found
 
 
@@ -144,6 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         changes = dict(each.split("=", 1) for each in args.set)
         found = [f"outlet_box: {said}" for said in box_complaints(figures("outlet_box", changes))]
+        found += [f"gateway_bracket: {said}" for said in bracket_complaints(figures("gateway_bracket", {}))]
         found += [f"rail: {said}" for said in rail_complaints()]
         for name, part, room_mm in SOLIDS:
             stl = build(name, part, changes if name == "outlet_box" else {}, args.out)

@@ -25,6 +25,9 @@ OUTLETS_MAX = 16
 #: a reader ACR-1 at its most, the fuse of their pair, and how many there may be; they lie 5 m apart at most
 READER_A, READER_FUSE_A, READERS_MAX, READER_SPACING_M = 0.15, 2.0, 8, 5.0
 CORES_MM2 = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
+#: what a core of the usual cross-sections carries for long, in amperes; a choice on the safe side of what makers of
+#: flexible cables state, 15 A as in the parts lists; the next thinner one counts for a core between them
+CORE_CARRIES_A = {0.5: 3.0, 0.75: 6.0, 1.0: 10.0, 1.5: 15.0, 2.5: 20.0, 4.0: 25.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,11 @@ def reader_voltage_v(feed: Feed) -> float:
     return feed.supply_v - READER_A * segment_ohm * feed.readers * (feed.readers + 1) / 2
 
 
+def core_carries_a(core_mm2: float) -> float:
+    """Return what a core carries for long, in amperes; nothing is known of one thinner than the usual."""
+    return max((carried_a for usual_mm2, carried_a in CORE_CARRIES_A.items() if usual_mm2 <= core_mm2), default=0.0)
+
+
 def refusals(feed: Feed) -> list[str]:
     """Return why a feed must not be built like this; nothing if it may."""
     found = []
@@ -111,6 +119,13 @@ def refusals(feed: Feed) -> list[str]:
         )
     if fused_a(feed) > feed.fuse_a * FUSE_SHARE + 1e-9:
         found.append(f"{fused_a(feed):.2f} A is over {FUSE_SHARE:.0%} of the fuse, {feed.fuse_a:g} A")
+    carried_a = core_carries_a(feed.core_mm2)
+    for whose, fuse_a in (("fuse", feed.fuse_a), ("readers' fuse", READER_FUSE_A if feed.readers else 0.0)):
+        if fuse_a > carried_a:
+            found.append(
+                f"a core of {feed.core_mm2:g} mm² carries {carried_a:g} A for long: the {whose} of {fuse_a:g} A "
+                "does not protect it"
+            )
     return [*found, *_readers(feed)]
 
 

@@ -9,6 +9,7 @@ from hardware.enclosure.check import (
     SOLIDS,
     OpenScadMissing,
     box_complaints,
+    bracket_complaints,
     build,
     figures,
     lid_complaints,
@@ -70,12 +71,31 @@ class TestBoxComplaints:
             ({"inner": "[120, 72, 52]"}, "the board (100.0, 70.0) does not fit"),
             ({"inner": "[120, 90, 45]"}, "the rows of glands touch"),
             ({"lip": "6"}, "the upper nuts meet the lid's rim"),
+            ({"pitch_m16": "55"}, "a row of 2 glands M16 is wider than the box"),
+            ({"standoff": "[40, 7, 2.5]"}, "on standoffs of 40 mm there are not 20 mm left"),
+            ({"standoff": "[8, 2, 2.5]"}, "leaves nothing of a standoff of 2 mm"),
+            ({"pcb": "[100, 70, 30]"}, "there are not 20 mm left"),
             ({"pcb_holes": "[90, 62]"}, "do not match the board's holes"),
         ],
     )
     def test_name_what_does_not_fit(self, changes: dict[str, str], word: str) -> None:
         assert box_complaints(figures("outlet_box", {})) == []
         assert any(word in said for said in box_complaints(figures("outlet_box", changes)))
+
+
+class TestBracketComplaints:
+    @pytest.mark.parametrize(
+        ("changes", "word"),
+        [
+            ({"rail": "38"}, "a rail of 38 mm, ours is 35 mm"),
+            ({"rail_thick": "0.8"}, "a flange of 0.8 mm, ours is 1 mm"),
+            ({"rail_thick": "3"}, "a flange of 3 mm"),
+            ({"width": "59"}, "is 59 mm wide, IF1 has 45 mm"),
+        ],
+    )
+    def test_name_what_does_not_fit_the_rail(self, changes: dict[str, str], word: str) -> None:
+        assert bracket_complaints(figures("gateway_bracket", {})) == []
+        assert any(word in said for said in bracket_complaints(figures("gateway_bracket", changes)))
 
 
 class TestRailComplaints:

@@ -68,7 +68,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("feed", "words"),
         [
-            (Feed(8, 8, 0.75), []),
+            (Feed(8, 8, 0.75, fuse_a=5), []),
+            (Feed(8, 8, 0.75), ["a core of 0.75 mm² carries 6 A", "the fuse of 8 A does not protect it"]),
+            (Feed(1, 1, 0.05), ["carries 0 A"]),
+            (Feed(2, 2, 1.4, fuse_a=12), ["a core of 1.4 mm² carries 10 A"]),
+            (Feed(4, 4, 1.5, fuse_a=100), ["carries 15 A", "the fuse of 100 A does not protect it"]),
+            (Feed(2, 2, 0.25, fuse_a=2.5, gateway_a=0, readers=1), ["the readers' fuse of 2 A does not protect it"]),
             (Feed(16, 8, 1.5), []),
             (Feed(16, 16, 1.5), []),
             (Feed(16, 16, 1.5, supply_w=92), ["3.83 A", "5.47 A", "158 W"]),
@@ -95,7 +100,8 @@ class TestMain:
     @pytest.mark.parametrize(
         ("arguments", "status", "word"),
         [
-            (["--outlets", "8", "--open", "8", "--core-mm2", "0.75"], 0, "ok"),
+            (["--outlets", "8", "--open", "8", "--core-mm2", "0.75", "--fuse-a", "5"], 0, "ok"),
+            (["--outlets", "8", "--open", "8", "--core-mm2", "0.75"], 1, "the fuse of 8 A does not protect it"),
             (["--outlets", "16", "--open", "8", "--core-mm2", "0.75"], 1, "REFUSED: 19.7 V"),
             (["--outlets", "16", "--core-mm2", "1.5"], 0, "16 open"),
             (["--outlets", "16", "--core-mm2", "1.5", "--fuse-a", "4"], 1, "REFUSED: 5.47 A is over 70%"),
