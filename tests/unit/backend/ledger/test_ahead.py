@@ -121,6 +121,16 @@ class TestReceive:
         again = writer.send(hold(2, 300), hold(3, 1))
         assert (codes(again), writer.stands(again)) == ([Code.INSUFFICIENT, Code.OK], True)
 
+    def test_what_comes_to_nothing_leaves_nothing_in_clearing(self, writer: Writer) -> None:
+        with writer.database.write() as conn:
+            service.execute(conn, "gxu", [hold(1, 1)], now=NOW)
+
+        lost = writer.send(single("t1", WALLET, CLEARING, 30, reference="ws_1"))
+
+        assert not writer.stands(lost)
+        with writer.database.read() as conn:
+            assert service.open_clearing(conn, "gxu") == []
+
     def test_a_refusal_that_is_no_longer_right_is_noticed(self, writer: Writer) -> None:
         assert writer.stands(writer.send(hold(0, 1)))
         with writer.database.write() as conn:

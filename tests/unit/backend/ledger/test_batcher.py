@@ -85,6 +85,34 @@ class TestSubmit:
                 assert codes(batcher.submit([hold(number)])) == [Code.OK]
         assert sent == ([] if database.is_sqlite else [True] * 3), "the first learns who wrote last"
 
+    @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+    def test_what_comes_with_rows_of_its_own_waits_for_what_was_sent_ahead(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        more: list[Future[Results]] = []
+        send = Ahead.send
+
+        def send_and_submit(self: Ahead, requests: Sequence[TransferRequest], now: datetime) -> Prepared | None:
+            prepared = send(self, requests, now)
+            if not more:
+                post = resolve("p1", TransferKind.POST, "h1", 10)
+                more.append(batcher.submit([post], lambda conn, _: note(conn, "p1")))
+            return prepared
+
+        with batching(database) as batcher:
+            for number in (2, 3):  # it learns that nobody else writes
+                assert codes(batcher.submit([hold(number)])) == [Code.OK]
+            assert codes(batcher.submit([hold(5)], lambda conn, _: note(conn, "h5"))) == [Code.OK]
+            monkeypatch.setattr(Ahead, "send", send_and_submit)
+            with database.write() as conn:
+                service.lock(conn, "gxu")
+                first = batcher.submit([hold(1)])
+                until(lambda: bool(more))
+                assert service.execute(conn, "gxu", [hold(4)], now=NOW)[0].code is Code.OK
+            assert codes(first) == [Code.OK], "it is executed again, before what came after it"
+            assert codes(more[0]) == [Code.OK]
+        assert notes(database) == ["h5", "p1"]
+
     def test_a_school_that_has_no_books_yet(self, database: Database) -> None:
         with Batcher(database, "new", clock=lambda: NOW) as batcher:
             assert codes(batcher.submit([hold(1)])) == [Code.INSUFFICIENT]
