@@ -20,6 +20,8 @@ _READERS: dict[str, Callable[[str, bytes, date, str], Reading]] = {
     "bank": reading_bank.read,
 }
 METHODS = tuple(_READERS)
+#: No provider gives files of days before this.
+EARLIEST = date(2000, 1, 1)
 _ROWS_PER_INSERT = 1_000
 _NAME_LENGTH_MAX = 240
 
@@ -46,6 +48,8 @@ def import_file(
     """
     if method not in _READERS:
         raise StatementRefused("method", f"no statement layout is known for {method!r}", file=name)
+    if day < EARLIEST:
+        raise StatementRefused("day", f"{day} is before {EARLIEST}; no file is of such a day", file=name)
     if now < ends_at(day):
         raise StatementRefused("day", f"{day} is not over yet; its file is whole when the next day begins", file=name)
     repository.lock(conn, tenant_id, method)

@@ -26,7 +26,6 @@ router = APIRouter(prefix="/finance/statements", include_in_schema=False)
 UPLOAD_BYTES_MAX = 32 * 1024 * 1024
 UPLOADS = {"/finance/statements": UPLOAD_BYTES_MAX}
 _DAYS = 14
-_EARLIEST = date(2000, 1, 1)
 # Roles come first: a file is read only for whoever may bring one.
 Importer = Annotated[SignIn, Depends(require(*PROPOSERS))]
 SentFile = Annotated[Upload, Depends(upload_of)]
@@ -54,7 +53,7 @@ def _page(
     bad = refusal
     try:
         if query.get("before"):
-            newest = min(newest, max(_EARLIEST + timedelta(days=_DAYS), _parse_day(query["before"])))
+            newest = min(newest, max(statements.EARLIEST + timedelta(days=_DAYS), _parse_day(query["before"])))
     except FormIncomplete as wrong:
         bad = bad or wrong
     days = [newest - timedelta(days=number) for number in range(1, _DAYS + 1)]
@@ -99,7 +98,7 @@ def bring(here: Here, request: Request, found: Importer, sent: SentFile) -> Resp
     form = sent.form
     try:
         day = _parse_day(form.need("day"))
-        if not _EARLIEST <= day <= here.now.date() + timedelta(days=1):
+        if not statements.EARLIEST <= day <= here.now.date() + timedelta(days=1):
             raise FormIncomplete("no file is of such a day", field="day")
         if not sent.name or not sent.data:
             raise FormIncomplete("choose a file", field="file")

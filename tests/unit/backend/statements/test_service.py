@@ -143,6 +143,13 @@ class TestImportFile:
         assert _counts(database) == (0, 0)
         assert _import(database, PLAIN[method](ROWS[method]), method=method, now=midnight).is_new
 
+    @pytest.mark.parametrize("day", [date(1, 1, 1), date(1999, 12, 31)])
+    def test_a_day_before_there_were_files_is_refused(self, database: Database, day: date) -> None:
+        with pytest.raises(StatementRefused) as refused:
+            _import(database, PLAIN["bank"](ROWS["bank"]), method="bank", day=day)
+
+        assert refused.value.details["cause"] == "day"
+
     def test_a_later_file_with_every_row_takes_the_place_of_the_first(self, database: Database) -> None:
         first = _import(database, wechat(WECHAT[:2]))
 
