@@ -9,7 +9,7 @@ from backend.cardholders import service as cardholders
 from backend.db import Database
 from backend.errors import BackendError
 from backend.ledger import service as ledger
-from backend.payments import credit_limits, entry_checks, leaver, staff_entries
+from backend.payments import credit_limits, entry_checks, leaver, people_rules, staff_entries
 from backend.payments import service as payments
 from backend.payments.credit_limits import Credit
 from tests.unit.backend.payments.office import TENANT, Office
@@ -143,6 +143,16 @@ class TestPutInForce:
             office.approve("cl_1")
         assert credit(office) is None
 
+    @SQLITE
+    def test_is_not_agreed_to_for_who_left_meanwhile(self, office: Office) -> None:
+        office.propose("cl_1", kind="credit_limit", amount_minor=500)
+        with office.db.write() as conn:
+            cardholders.set_status(conn, TENANT, "ch_ann", "closed")
+
+        with pytest.raises(cardholders.CardholderInactive):
+            office.approve("cl_1")
+        assert credit(office) is None
+
 
 class TestFollow:
     def test_an_end_lets_the_limit_sink_with_the_debt_to_zero(self, office: Office) -> None:
@@ -242,6 +252,29 @@ class TestLeave:
             memos = {line.memo: line.change_minor for line in payments.wallet_entries(conn, TENANT, "ch_ann", 9)}
         assert memos["payout"] == -80
         assert "debt settled" in memos
+        assert office.is_even()
+
+    @SQLITE
+    def test_own_money_in_two_purses_pays_a_debt_once(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        own_everywhere = {("wallet", "voucher"): "any", ("wallet", "subsidy"): "any"}
+        monkeypatch.setitem(people_rules.PAIRS_OF_TENANT, TENANT, own_everywhere)
+        agree(office, 1_000)
+        office.give("wallet", 300)
+        office.transfer(200)
+        office.transfer(100, to_purse="subsidy", request_id="request-0002")
+        office.propose(
+            "en_9",
+            kind="manual",
+            amount_minor=80,
+            debit_account_id="cardholder_wallet/ch_ann",
+            credit_account_id="operator_loss",
+        )
+        office.approve("en_9")
+
+        payout = office.payout()
+
+        assert (payout.amount_minor, payout.owed_minor, payout.state) == (220, 0, "waiting")
+        assert office.purses() == {"subsidy": 0, "voucher": 0, "wallet": 0}
         assert office.is_even()
 
     def test_a_debt_is_paid_in_cash_up_to_the_fen_and_then_the_payout_is_over(self, office: Office) -> None:
