@@ -338,7 +338,9 @@ def _may_share(device: ConfiguredDevice, part: Part, other_device: ConfiguredDev
         return False
     if part.role != other.role or part.role == "temperature":
         return True
-    return device is not other_device and not set(part.channel) & set(other.channel) and bool(part.channel)
+    if device is other_device or not part.channel or not other.channel:
+        return False  # the map's own channel may be the very one that the other has chosen
+    return not set(part.channel) & set(other.channel)
 
 
 def load_config(path: Path) -> Config:

@@ -45,6 +45,13 @@ def channel_of(register_map: RegisterMap, part: Part) -> RegisterMap:
             raise PartRefused(
                 f"points: also write {', '.join(left)}: the map's own belongs to another relay of {register_map.map_id}"
             )
+    if part.points and part.role == "meter":
+        if not set(part.points) & set(METERS):
+            raise PartRefused(
+                f"points: also write {' or '.join(METERS)}: the map's own is another input of {register_map.map_id}"
+            )
+        for role in set(METERS) - set(part.points):  # a register of another input must not be the one that counts
+            seen = replace(seen, points=_without(seen.points, role))
     if part.k_factor:
         if not any(seen.by_role(role) for role in METERS[:1]):
             raise PartRefused("k_factor: only a meter that counts pulses has one")

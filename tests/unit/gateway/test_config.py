@@ -145,6 +145,10 @@ class TestParts:
         assert len(self.load(tmp_path, GOOD + channel(1) + channel(2)).devices) == 3
         with pytest.raises(ConfigRefused, match="dev_c3: unit: 5 is already taken on its line; parts that share it"):
             self.load(tmp_path, GOOD + channel(1) + channel(1).replace("dev_c1", "dev_c3"))
+        for both in (COMPOSED + channel(1).replace("dev_c1", "dev_c3"), channel(3) + COMPOSED):
+            # one has the map's own relay and input, which may be the other's
+            with pytest.raises(ConfigRefused, match="unit: 5 is already taken on its line; parts that share it"):
+                self.load(tmp_path, GOOD + both)
 
     @pytest.mark.parametrize(
         ("old", "new", "complaint"),
