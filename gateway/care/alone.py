@@ -19,9 +19,11 @@ def alone(state_dir: Path) -> Iterator[None]:
     The folder itself is locked, so that no file must be written or may be removed for it. A folder that does not exist
     is nobody's; without a key in it nothing starts.
 
-    :raises ConfigRefused: if another process holds it; the message says which.
+    :raises ConfigRefused: if another process holds it; the message says which. Or if it can be no folder.
     """
     if not state_dir.is_dir():
+        if "\0" in str(state_dir) or any(each.is_file() for each in (state_dir, *state_dir.parents)):
+            raise ConfigRefused(f"state_dir: {str(state_dir)!r} is no folder: write one that is the gateway's own")
         yield
         return
     note = state_dir / PID_FILE

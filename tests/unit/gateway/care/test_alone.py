@@ -37,6 +37,12 @@ class TestAlone:
         with alone(tmp_path):
             pass
 
+    @pytest.mark.parametrize("name", ["file", "file/state", "nul\0"])
+    def test_names_what_can_be_no_folder(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "file").write_text("a", encoding="ascii")
+        with pytest.raises(ConfigRefused, match="is no folder: write one"), alone(tmp_path / name):
+            raise AssertionError("in no folder")
+
     def test_a_folder_that_is_not_there_is_nobody_s(self, tmp_path: Path) -> None:
         with alone(tmp_path / "none"):
             assert not (tmp_path / "none").exists()
