@@ -59,6 +59,13 @@ _NEEDED = {
     **dict.fromkeys(("Q", "F", "J", "JP", "X", "XA", "XB", "XT", "V", "SW", "P"), ("voltage", "current")),
 }  # fmt: skip
 _ANY = ("D", "BZ", "SP", "RD")
+#: what a net reaches for a moment; the clamp lets 42.1 V through
+_NET_V = {"+24V": 42.1, "+24V_F": 42.1, "+24V_H": 42.1, "VALVE_K": 42.1, "+5V": 5.0, "+3V3": 3.3, "V_BACKUP": 3.3}
+#: where a series spells its value, and the unit of two digits and a power of ten
+_CODES = {
+    r"RC\d{4}FR-07(\w+)L$": None, r"CC\d{4}\w+B[BN](\d{3})$": 1e-12, r"GRM\w{7}(\d{3})[KM]": 1e-12,
+    r"EEU-\w{4}(\d{3})$": 1e-6, r"FC\w{2}(\d{3})Z": 1e-6,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,37 @@ def values_against_schematic(lines: Sequence[Line], board: Board = BOARD) -> lis
                 said, wanted = value(named.group(1)) if named else None, value(drawn[ref])
                 if said is None or wanted is None or not math.isclose(said, wanted):
                     found.append(f"{ref} is {drawn[ref]} in the schematic, here: {line.text['description']}")
+                coded = coded_value(mpn)
+                if coded is not None and wanted is not None and not math.isclose(coded, wanted):
+                    found.append(f"{ref} is {drawn[ref]} in the schematic, {mpn} is another value")
     return found
+
+
+def needs_against_schematic(lines: Sequence[Line], board: Board = BOARD) -> list[str]:
+    """Return the parts whose needed voltage is less than that of a net they hang on."""
+    hang_on = {ref: set[str]() for line in lines for ref in line.refs}
+    for net, pins in board.nets.items():
+        for pin in pins:
+            hang_on.setdefault(pin.split(".")[0], set()).add(net)
+    found = []
+    for line in lines:
+        need_v = line.figures.get("voltage_need_v", math.inf)
+        for ref in line.refs:
+            net = max(hang_on[ref], key=lambda each: _NET_V.get(each, 0.0), default="")
+            if need_v < _NET_V.get(net, 0.0):
+                found.append(f"{ref} is on {net} and needs {_NET_V[net]:g} V, here: {need_v:g} V")
+    return found
+
+
+def coded_value(mpn: str) -> float | None:
+    """Return the ohms or farads that a number of a series we use spells out, or None."""
+    for pattern, unit in _CODES.items():
+        coded = re.match(pattern, mpn)
+        if coded and unit is None:
+            return value(coded.group(1))
+        if coded and unit is not None:
+            return int(coded.group(1)[:2]) * 10.0 ** int(coded.group(1)[2]) * unit
+    return None
 
 
 def against_budget(name: str, lines: Sequence[Line]) -> list[str]:
@@ -212,7 +249,9 @@ def against_budget(name: str, lines: Sequence[Line]) -> list[str]:
         | dict.fromkeys(("F3", "XT3", "W7"), readers_a(feed)),
         "reader": dict.fromkeys(("XT1", "W2"), readers_a(feed)),
         "outlet": dict.fromkeys(("W1", "W3", "XA", "XB"), load_a(feed)),
-        "outlet_board": dict.fromkeys(("J1", "J2"), load_a(feed)),
+        "outlet_board": dict.fromkeys(("J1", "J2"), load_a(feed))
+        | dict.fromkeys(("Q1", "J3", "D3"), feed.valve_a)
+        | dict.fromkeys(("F1", "D2"), feed.idle_a + feed.valve_a),
     }.get(name, {})
     line_of = {ref: line for line in lines for ref in line.refs}
     found = []
@@ -237,7 +276,7 @@ def main(folder: Path = FOLDER) -> int:
             continue
         found += [*complaints(name, lines), *against_budget(name, lines)]
         if name == "outlet_board":
-            found += [*against_schematic(lines), *values_against_schematic(lines)]
+            found += [*against_schematic(lines), *values_against_schematic(lines), *needs_against_schematic(lines)]
         unchecked = sum(line.text["checked"] == "no" for line in lines)
         print(f"{name}: {len(lines)} lines, {unchecked} of them to be compared with the datasheet before buying")
     for complaint in found:

@@ -13,8 +13,10 @@ from hardware.bom.check import (
     Line,
     against_budget,
     against_schematic,
+    coded_value,
     complaints,
     main,
+    needs_against_schematic,
     read,
     values_against_schematic,
 )
@@ -125,6 +127,55 @@ class TestValuesAgainstSchematic:
         twice = replace(lines[1], text=lines[1].text | {"mpn": lines[0].text["mpn"]})
         assert values_against_schematic([lines[0], twice]) == ["R-78HB5.0-0.5 is on line 2 and on line 3"]
 
+    @pytest.mark.parametrize(("ref", "mpn"), [("R1", "RC0805FR-0747KL"), ("C2", "EEU-FR1J101")])
+    def test_see_a_number_of_another_value(self, ref: str, mpn: str) -> None:
+        good = board_line(ref)
+        bad = replace(good, text=good.text | {"mpn": mpn})
+
+        assert values_against_schematic([good]) == []
+        assert f"{mpn} is another value" in values_against_schematic([bad])[0]
+
+
+class TestCodedValue:
+    @pytest.mark.parametrize(
+        ("mpn", "wanted"),
+        [
+            ("RC0805FR-07100KL", 100e3),
+            ("RC0805FR-076K8L", 6.8e3),
+            ("RC0805FR-07120RL", 120.0),
+            ("CC0805KRX7R9BB104", 100e-9),
+            ("CC0805JRNPO9BN470", 47e-12),
+            ("GRM21BC72A105KE01L", 1e-6),
+            ("EEU-FR1J221", 220e-6),
+            ("FC0H473ZFTBR24", 47e-3),
+            ("RT0805BRD072K2L", None),
+        ],
+    )
+    def test_reads_the_series_we_use(self, mpn: str, wanted: float | None) -> None:
+        assert coded_value(mpn) == (wanted if wanted is None else pytest.approx(wanted))
+
+    def test_knows_nearly_every_resistor_and_capacitor_of_the_board(self) -> None:
+        numbers = [line.text["mpn"] for line in read(FOLDER / "outlet_board.csv") if line.refs[0][0] in "RC"]
+
+        assert [mpn for mpn in numbers if coded_value(mpn) is None] == ["RT0805BRD072K2L"]
+
+
+class TestNeedsAgainstSchematic:
+    @pytest.mark.parametrize(
+        ("ref", "need_v", "word"),
+        [
+            ("C2", 5.0, "C2 is on +24V_H and needs 42.1 V, here: 5 V"),
+            ("Q1", 24.0, "Q1 is on VALVE_K and needs 42.1 V"),
+            ("U2", 3.3, "U2 is on +5V and needs 5 V"),
+        ],
+    )
+    def test_sees_a_need_below_its_net(self, ref: str, need_v: float, word: str) -> None:
+        good = board_line(ref)
+        bad = replace(good, figures=good.figures | {"voltage_need_v": need_v})
+
+        assert needs_against_schematic(read(FOLDER / "outlet_board.csv")) == []
+        assert any(word in said for said in needs_against_schematic([bad]))
+
 
 class TestAgainstBudget:
     @pytest.mark.parametrize(
@@ -140,6 +191,8 @@ class TestAgainstBudget:
             ("gateway_box", "PS1", {"current_max_a": 3.83}, "the budget reckons with 10 A"),
             ("gateway_box", "F2", {"current_max_a": 4.0}, "the budget reckons with 8 A"),
             ("outlet", "W1", {"current_need_a": 2.64}, "2.64 A is less than the 4.64 A"),
+            ("outlet_board", "Q1", {"current_need_a": 0.05}, "0.05 A is less than the 0.25 A"),
+            ("outlet_board", "F1", {"current_need_a": 0.25}, "0.25 A is less than the 0.29 A"),
             ("outlet_board", "J1", {"current_need_a": 2.64}, "2.64 A is less than the 4.64 A"),
         ],
     )
