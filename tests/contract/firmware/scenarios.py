@@ -341,6 +341,16 @@ SCENARIOS = (
         [("START", 0)],
     ),
     Scenario(
+        "limits_at_their_ends",
+        [
+            *_open(1, limit_volume=200_000, limit_time=1_800, lease=1, temp_max=200),
+            order("CLOSE", token=2),
+            *_CLOSING,
+            *_open(3, 8, limit_volume=1, limit_time=1, lease=600, idle=600, temp_max=600),
+        ],
+        [("START", 0), ("END", 10), ("START", 0)],
+    ),
+    Scenario(
         "repeated_token",
         [
             *_open(5),
