@@ -22,7 +22,8 @@ echo "[2/3] installing the pinned packages (about half a minute on the first run
 pip=("$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r)
 # uv, itself one of the pinned packages, takes a quarter of pip's time; where it finds no packages, pip's settings may
 if ! { "${pip[@]}" <(sed -n '/^uv==/,/[^\\]$/p' requirements.lock) &&
-    UV_SYSTEM_CERTS=1 "$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r requirements.lock; }; then
+    UV_SYSTEM_CERTS=1 "$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r requirements.lock 2>/dev/null; }; then
+    echo "      uv did not reach the packages: pip goes on (a few minutes)"
     "${pip[@]}" requirements.lock
 fi
 echo "[3/3] installing CampusTap"
