@@ -43,6 +43,7 @@ BREAKS: dict[str, str] = {
 }
 FILES: dict[str, str] = {
     "no statement layout is known for {}": "没有 {} 的对账单格式",
+    "{} is before {}; no file is of such a day": "{} 早于 {}，没有这一天的对账单文件",
     "{} is not over yet; its file is whole when the next day begins": "{} 还没有结束，次日开始后文件才完整",
     "{} {} is listed twice; ask the provider for a correct file": "{} {} 出现了两次，请向渠道索取正确的文件",
     "a file for this day is already imported, and {} of its rows are missing or different here; the first is {} {} (line {} there). A correction must hold every earlier row": "这一天的文件已导入，其中 {} 行在这里缺失或不同；第一处是 {} {}（原文件第 {} 行）。更正文件必须包含原有的每一行",
