@@ -17,6 +17,7 @@ from backend.cardholders.types import SignIn
 from backend.errors import BackendError, NotFound
 from backend.payments import bank_rules, credit_limits, leaver, people_rules, staff_entries
 from backend.payments import service as payments
+from backend.payments.leaver import Payout
 from backend.payments.people_rules import Obstacle
 from backend.payments.staff_entries import Entry
 from backend.water_sessions import service as water_sessions
@@ -269,12 +270,21 @@ def _goes_by_bank(entry: Entry) -> bool:
     return by_bank and entry.state == "executed"
 
 
+def _payout_of(conn: Connection, entry: Entry) -> Payout | None:
+    """Return the payout that an entry pays; None if it pays none, or if the payout goes by another entry now."""
+    if entry.kind != "payout":
+        return None
+    found = leaver.find_payout(conn, entry.tenant_id, entry.subject_id)
+    return found if found.entry_id == entry.entry_id else None
+
+
 def _entry_page(
     here: Site, request: Request, found: SignIn, entry_id: str, *, refusal: BackendError | None = None, note: str = ""
 ) -> Response:
     language, person = here.pages.language(request), found.cardholder
     with here.backend.db.read() as conn:
         entry = staff_entries.entry(conn, found.tenant_id, entry_id, here.now)
+        payout = _payout_of(conn, entry)
         owners = [each.partition("/")[2] for each in (entry.debit_account_id, entry.credit_account_id)]
         named = people(conn, found.tenant_id, [entry.cardholder_id, entry.proposed_by, entry.decided_by, *owners])
     is_open = entry.state == "proposed"
@@ -287,6 +297,7 @@ def _entry_page(
         part="entries",
         entry=entry,
         why=why(entry.reason, language),
+        payout=payout,
         people=named,
         debit=account_words(entry.debit_account_id, language, named) if entry.debit_account_id else "",
         credit=account_words(entry.credit_account_id, language, named) if entry.credit_account_id else "",

@@ -447,7 +447,7 @@ class TestEntries:
 
 class TestPayouts:
     def test_pay_a_leaver_and_can_be_proposed_again(self, school: School, signed_in_as: SignedInAs) -> None:
-        fin, second = signed_in_as("fin"), signed_in_as("approver")
+        fin, second, account = signed_in_as("fin"), signed_in_as("approver"), "6222 0000 0000 0001"
 
         first = _proposed(fin, "payout", channel="cash")
         post(second, first, first, do="reject", note="学生要求银行转账，请改")
@@ -463,7 +463,7 @@ class TestPayouts:
             payout=link[1],
             request_id=_hidden(page, "request_id"),
             channel="bank",
-            destination="6222 0000 0000 0001",
+            destination=account,
             reason=WHY,
         )
         waiting = fin.get(again.headers["location"]).text
@@ -472,6 +472,8 @@ class TestPayouts:
         number = bank_rules.reference(again.headers["location"].rpartition("/")[2])
         assert f'<code id="bank-number">{number}</code>' in fin.get(again.headers["location"]).text
         assert [number in text for text in (waiting, fin.get(first).text)] == [False, False]
+        assert [account in second.get(path).text for path in (first, again.headers["location"])] == [False, True]
+        assert f'id="paid-to">{account}</td>' in waiting, "the second person sees where the money goes"
         assert "王一鸣" in page
         assert "¥36.20" in page
         assert approved.status_code == 303
