@@ -3,9 +3,11 @@
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.contract.commands import CloseValve
@@ -46,6 +48,8 @@ class HandGlance:
         self.choose: Choice = lambda: None
         self.news: asyncio.Future[None] | None = None
         self.torn = False
+        #: flags shown beside the device's own
+        self.also: set[str] = set()
 
     def start(self, every_s: float, choose: Choice) -> "asyncio.Future[None]":
         self.every_s, self.choose = every_s, choose
@@ -74,7 +78,10 @@ class HandGlance:
         return struct.pack(f">{count}H", *words)
 
     def read_discrete_inputs(self, address: int, *, count: int, device_id: int) -> bytes:
-        return packed(self._device.outlet.read("discrete", address, count))
+        bits = list(self._device.outlet.read("discrete", address, count))
+        for name in self.also:
+            bits[load("chw.hwo1").points[name].address - address] = 1
+        return packed(bits)
 
 
 class Site:
@@ -172,6 +179,19 @@ class TestIdle:
 
         site.run(work)
         assert "discrete" not in site.bus.tables
+
+    @pytest.mark.parametrize("flag", ["valve_open", "any_fault", "log_pending", "mbx_pending"])
+    def test_each_flag_that_leads_to_something_calls_for_a_cycle_by_itself(self, tmp_path: Path, flag: str) -> None:
+        site = Site(tmp_path)
+
+        async def work() -> None:
+            site.glance.look()
+            assert site.glance.is_on()
+            site.glance.also = {flag}
+            site.glance.look()
+            assert not site.glance.is_on()
+
+        site.run(work)
 
     def test_a_stranger_is_closed(self, tmp_path: Path) -> None:
         site = Site(tmp_path)
@@ -329,6 +349,50 @@ class TestOpen:
             site.device.temp = None
             await site.cycles_until(lambda: site.bench.registry.device("dev_o1").faults)
             await site.cycles_until(lambda: site.controller.memory.faults)
+
+        site.run(work)
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            {"state": "PAUSED"},
+            {"close_reason": "CARD"},
+            {"faults": frozenset({"LEAK_CLOSED"})},
+            {"session_u32": 7},
+            {"log_head": 1_000},
+            {"mail_sequence": 1_000},
+            {"boot_id": 1_000},
+            {"valve": "OPENING"},
+        ],
+        ids=lambda before: next(iter(before)),
+    )
+    def test_whatever_moves_that_does_not_while_water_runs_is_news(
+        self, tmp_path: Path, before: dict[str, Any]
+    ) -> None:
+        site = Site(tmp_path)
+
+        async def work() -> None:
+            await site.open()
+            status = site.controller._status
+            assert status is not None
+            site.controller._status = replace(status, **before)
+            site.glance.look()
+            assert not site.glance.is_on()
+
+        site.run(work)
+
+    @pytest.mark.parametrize(
+        "change", [{"volume_limit_ml": -300}, {"duration_limit_s": -5}], ids=["volume", "duration"]
+    )
+    def test_a_limit_that_is_passed_is_news(self, tmp_path: Path, change: dict[str, int]) -> None:
+        site = Site(tmp_path)
+
+        async def work() -> None:
+            await site.open()
+            for number, session in site.controller.sessions.items():
+                site.controller.sessions[number] = msgspec.structs.replace(session, **change)
+            site.glance.look()
+            assert not site.glance.is_on()
 
         site.run(work)
 
