@@ -1,5 +1,7 @@
 """The rules accept our board and refuse every mistake that was put into it."""
 
+from dataclasses import replace
+
 import pytest
 
 from hardware.schematics.hwo1 import BOARD
@@ -88,6 +90,13 @@ class TestValue:
 
 
 class TestPlaces:
+    @pytest.mark.parametrize("pin", ["R6.2", "R12.1", "R14.1", "R20.1", "R22.1", "R23.1", "J8.1"])
+    def test_see_a_pull_up_to_another_supply(self, pin: str) -> None:
+        nets = {name: tuple(each for each in pins if each != pin) for name, pins in BOARD.nets.items()}
+        wrong = replace(BOARD, nets={**nets, "+5V": (*nets["+5V"], pin)})
+
+        assert any(said.startswith(f"{pin} is on +5V, it must be on +3V3") for said in complaints(wrong))
+
     def test_name_pins_of_the_board_once(self) -> None:
         pins = [pin for _, _, each in PLACES for pin in each.split()]
 
