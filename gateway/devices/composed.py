@@ -106,7 +106,8 @@ class ComposedInstruments:
             faults=frozenset(silent).union(*self._told.values()),
             has_new_card=any(each.has_new_card for each in seen.values()),
             missing={part: each.why for part, each in self._troubles.items()},
-            blind_ms=max((now - each.since_ms for each in self._troubles.values()), default=0),
+            # our clock may be set back by an hour meanwhile
+            blind_ms=max((abs(now - each.since_ms) for each in self._troubles.values()), default=0),
         )
 
     async def _ask(self, part: str, priority: Priority) -> Seen | None:

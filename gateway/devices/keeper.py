@@ -278,7 +278,7 @@ class SessionKeeper:
     async def _close_valve(self) -> bool:
         """Tell the valve to close; return whether it said that it would."""
         now = self._clock()
-        if self._is_deaf and now - self._close_tried_at_ms < CLOSE_RETRY_MS:
+        if self._is_deaf and abs(now - self._close_tried_at_ms) < CLOSE_RETRY_MS:
             return False
         self._close_tried_at_ms = now
         try:
@@ -313,7 +313,7 @@ class SessionKeeper:
         if not reason:
             return
         session = self._session = session.told_to_close(reason, now)
-        if seen.valve == UNKNOWN and now - session.closing_at_ms >= DEAF_MS:
+        if seen.valve == UNKNOWN and abs(now - session.closing_at_ms) >= DEAF_MS:
             self._ended_unheard(session, temperature)
         else:
             await self._close_valve()

@@ -10,6 +10,7 @@ from firmware_sim.makers import Meter, device_of
 from firmware_sim.map_device import MapDevice
 from gateway.config import ConfiguredDevice
 from gateway.devices.composed import ComposedOutlet
+from gateway.devices.instrument import Seen
 from gateway.devices.keeper import BLIND_MS, DEAF_MS
 from gateway.devices.ports import DeviceMismatch, Identity
 from gateway.devices.stillness import STEADY_MS
@@ -147,6 +148,31 @@ class TestADeadMeter:
             status = await site.outlet.status(Priority.HOT)
             assert (status.faults, status.refusal) == (frozenset(), "")
             assert (await site.records())[-1] == ("UNBILLED_FLOW", "0", 0, site.pipe.pulses)
+
+        run(work)
+
+    def test_closes_the_valve_though_the_clock_is_set_back_meanwhile(self) -> None:
+        async def work(site: Rig) -> None:
+            await site.outlet.open(opening())
+            await site.after(1_000)
+            site.lose(COUNTER_UNIT)
+            await site.outlet.flags()
+            site.clock.ms -= 3_600_000
+            await site.outlet.flags()
+            await site.outlet.flags()
+            assert not site.pipe.board.is_on(1)
+            assert (await site.records())[-1][:2] == ("END", "FAULT")
+
+        run(work)
+
+    def test_keeps_the_fault_it_told_while_only_the_valve_is_asked(self, monkeypatch: Patch) -> None:
+        async def tampered(priority: Priority, *, with_meter: bool) -> Seen:
+            return Seen(total=0, faults=frozenset({"TAMPER"}))
+
+        async def work(site: Rig) -> None:
+            monkeypatch.setattr(site.part("meter"), "look", tampered)
+            assert (await site.outlet.status(Priority.HOT)).faults == {"TAMPER"}
+            assert "any_fault" in await site.outlet.flags()
 
         run(work)
 
