@@ -254,7 +254,7 @@ def _part(section: _Section) -> Part:
     if not isinstance(k_factor, str):
         raise section.refuse("k_factor", hint)
     try:
-        is_factor = not k_factor or Fraction(k_factor) * 1_000 >= 1
+        is_factor = not k_factor or ("e" not in k_factor.lower() and Fraction(k_factor) * 1_000 >= 1)
     except (ValueError, ZeroDivisionError) as error:
         raise section.refuse("k_factor", hint) from error
     if not is_factor:

@@ -162,6 +162,7 @@ class TestParts:
             ('k_factor = "450"', "k_factor = 450", "write the pulses per liter as text"),
             ('k_factor = "450"', 'k_factor = "-1"', "write the pulses per liter as text"),
             ('k_factor = "450"', 'k_factor = "1/0"', "write the pulses per liter as text"),
+            ('k_factor = "450"', 'k_factor = "1e999999"', "write the pulses per liter as text"),
             ('k_factor = "450"', 'points = ["a"]', "points: write roles and points"),
             ('k_factor = "450"', 'kfactor = "450"', "did you mean k_factor"),
             (
