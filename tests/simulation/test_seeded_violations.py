@@ -69,11 +69,12 @@ class TestSeededViolations:
         ending = Run._end
 
         async def sabotaged(self: Run, coming: Any) -> Any:
-            open_past_the_gateway(self._stack)
+            await self._follower.round()
             with sqlite3.connect(self._stack.folder / "campustap.db", timeout=30) as db:
                 for statement in _SABOTAGE.values():
                     assert db.execute(statement).rowcount > 0, statement
-            await self._follower.round()
+            await self._follower.round()  # at once, before the next record moves the cursor on again
+            open_past_the_gateway(self._stack)
             while not any("without a command" in each for each in self._follower.auditor.found):
                 await asyncio.sleep(0.05)
                 await self._follower.round()
